@@ -135,3 +135,12 @@ def test_objects_of_other_classes_are_refused(make, vertebra, tmp_path):
         vertebra.Backbone.from_preset(tmp_path / "preset")
     with pytest.raises(vertebra.errors.PresetConfigError, match=r"image_encoder is an object of subprocess\.Popen"):
         vertebra.models.KerasHubSegFormerBackbone(**config["config"])
+
+
+def test_an_argument_that_the_config_of_kerashub_lacks_is_saved(vertebra, tmp_path):
+    sizes = {"num_layers": 1, "num_query_heads": 2, "num_key_value_heads": 1, "hidden_dim": 8, "intermediate_dim": 8}
+    backbone = vertebra.models.KerasHubLlamaBackbone(vocabulary_size=11, **sizes, tie_word_embeddings=True)
+    assert backbone.get_config()["tie_word_embeddings"] is True
+    backbone.save_to_preset(tmp_path / "preset")
+    again = vertebra.Backbone.from_preset(tmp_path / "preset", verify=True)
+    assert again.token_embedding.tie_weights is True

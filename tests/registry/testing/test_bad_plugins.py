@@ -146,6 +146,34 @@ def test_only_layers_that_treat_each_token_alone_keep_the_rule_for_unpadding(lay
         assert broken(test, **fixtures) == "BB-19"
 
 
+class Forgets(TinyBackbone):
+    """A backbone whose config lacks an argument."""
+
+    def __init__(self, width=8, scale=2.0, **kwargs):
+        super().__init__(width=width, **kwargs)
+
+
+def test_an_argument_that_the_config_lacks_is_noticed():
+    assert broken(BackboneSuite.test_its_config_describes_it, **given(Forgets)) == "BB-03"
+
+
+@keras.saving.register_keras_serializable("bad_plugins")
+class SharedLayer(vertebra.Backbone):
+    """A backbone whose instances share a layer."""
+
+    layer = None
+
+    def __init__(self, dtype=None, **kwargs):
+        tokens = keras.Input((None,), dtype="int32", name="token_ids")
+        SharedLayer.layer = SharedLayer.layer or keras.layers.Embedding(9, 4, name="token_embedding")
+        super().__init__(inputs={"token_ids": tokens}, outputs=SharedLayer.layer(tokens), dtype=dtype, **kwargs)
+        self.token_embedding = SharedLayer.layer
+
+
+def test_instances_that_share_a_layer_are_noticed():
+    assert broken(BackboneSuite.test_a_copy_computes_the_same_and_shares_no_weight, **given(SharedLayer)) == "BB-08"
+
+
 def test_a_mask_that_is_ignored_is_noticed():
     test = BackboneSuite.test_padding_changes_no_token
     assert broken(test, **given(IgnoresMask)) == "BB-20"

@@ -51,3 +51,9 @@ def test_a_handle_that_is_rewritten_to_an_allowed_one_is_not_refused(check):
 def test_a_handle_that_is_refused_after_rewriting_is_not_allowed(check):
     with pytest.raises(AssertionError, match=r"file:///mirror/acme/bert@main: no mirrors"):
         check(lambda handle: "no mirrors" if handle.scheme == "file" else None, allowed=[ACME])
+
+
+def test_a_policy_that_refuses_is_asked_about_a_handle_to_refuse():
+    hooks = {"vertebra_refuse_preset": lambda handle: None}
+    with pytest.raises(AssertionError, match="a policy that refuses nothing would pass"):
+        PolicySuite().test_the_listed_handles_are_allowed_or_refused(hooks, None, [ACME], [])

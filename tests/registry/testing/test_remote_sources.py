@@ -210,6 +210,67 @@ def test_an_upload_that_leaves_a_part_fails(tmp_path):
     assert caught.value.__notes__[0].startswith("RS-17: ")
 
 
+class LargerFiles(MemorySource):
+    """Lists wrong sizes."""
+
+    def resolve_snapshot(self, handle):
+        found = super().resolve_snapshot(handle)
+        return Snapshot(found.handle, [PresetFile(f.name, f.size + 1, None, f.digest) for f in found.files])
+
+
+class FromTheStart(MemorySource):
+    """Sends a file from its start, whatever range is asked for, and says otherwise."""
+
+    def read(self, handle, file, start=0, stop=None):
+        return ByteStream(super().read(handle, file).chunks, start, file.size)
+
+
+class Short(MemorySource):
+    """Leaves out the last byte of each range."""
+
+    def read(self, handle, file, start=0, stop=None):
+        chunks = list(super().read(handle, file, start, stop).chunks)
+        return ByteStream(iter([b"".join(chunks)[:-1]]), start, file.size)
+
+
+class Newest(MemorySource):
+    """Gives the newest revision in place of one that does not exist."""
+
+    def resolve_snapshot(self, handle):
+        try:
+            return super().resolve_snapshot(handle)
+        except PresetNotFoundError:
+            return super().resolve_snapshot(handle.without_revision())
+
+
+class Floating(MemorySource):
+    """Takes each handle for pinned."""
+
+    def is_pinned(self, handle):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule", "test"),
+    [
+        (LargerFiles, "SO-02", lambda suite, *given: suite.test_files_are_listed_with_plain_names_and_sizes(*given)),
+        (FromTheStart, "RS-05", lambda suite, *given: suite.test_a_range_of_a_file_is_read(*given, 3, 12_345)),
+        (Short, "RS-05", lambda suite, *given: suite.test_a_range_of_a_file_is_read(*given, 0, 7)),
+        (Newest, "RS-01", lambda suite, *given: suite.test_a_bad_revision_is_an_error(*given)),
+        (Floating, "RS-02", lambda suite, *given: suite.test_a_resolved_handle_is_pinned(*given)),
+    ],
+)
+def test_a_source_that_breaks_a_rule_is_noticed(kind, rule, test):
+    for source in (MemorySource(), kind()):
+        given = (RemoteSourceSuite(), source, functools.partial(source.add, "team/bert"))
+        if type(source) is MemorySource:
+            test(*given)
+            continue
+        with pytest.raises((AssertionError, pytest.fail.Exception)) as caught:
+            test(*given)
+        assert caught.value.__notes__[0].startswith(f"{rule}: ")
+
+
 class Talkative(RemoteSource):
     """Names its credential in the errors of transfers."""
 

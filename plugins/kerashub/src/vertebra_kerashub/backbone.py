@@ -40,9 +40,11 @@ class KerasHubBackbone(Backbone):
     ) -> None:
         kind = type(self).kerashub_class
         policy = dtype.name if type(dtype) is keras.DTypePolicy else dtype  # Moonshine needs a dtype with a hash
-        made = _made(kind, _bound(kind, args, kwargs) | ({} if policy is None else {"dtype": policy}))
+        given = _bound(kind, args, kwargs)
+        made = _made(kind, given | ({} if policy is None else {"dtype": policy}))
         wrapping.name_layers(made)
-        config = {key: _as_json(value) for key, value in made.get_config().items() if key not in _BASE}
+        complete = _simple(_defaults(kind) | given) | made.get_config()
+        config = {key: _as_json(value) for key, value in complete.items() if key not in _BASE}
         super().__init__(
             inputs=made.input, outputs=made.output, arguments=config, dtype=dtype, trainable=trainable, name=name
         )
@@ -103,6 +105,15 @@ def _bound(kind: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str
     bound = inspect.signature(kind).bind_partial(*args, **kwargs)
     arguments = dict(bound.arguments)
     return {**arguments.pop("kwargs", {}), **arguments}
+
+
+def _defaults(kind: Any) -> dict[str, Any]:
+    return {name: one.default for name, one in inspect.signature(kind).parameters.items()}
+
+
+def _simple(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns arguments without objects. Of some classes, `get_config` lacks arguments, such as Llama's tied table."""
+    return {name: value for name, value in arguments.items() if isinstance(value, str | int | float | None)}
 
 
 def _as_json(value: Any) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
+import json
 from typing import Any
 
 import keras
@@ -46,7 +48,7 @@ class TorchModuleBackbone(Backbone):
             bound = declaration.signature().bind(*args, **kwargs)
         except TypeError as error:
             raise TypeError(f"{declaration.name}: {error}; by name it takes {declaration.signature()}") from None
-        own = dict(bound.arguments)
+        own = _defaults(declaration.signature()) | bound.arguments
         structure = structure_of(declaration, own, inputs)
         shapes = inputs_as_json(structure.inputs)
         tensors = _symbolic(structure.inputs)
@@ -59,6 +61,16 @@ class TorchModuleBackbone(Backbone):
             trainable=trainable,
             name=name,
         )
+
+
+def _defaults(signature: inspect.Signature) -> dict[str, Any]:
+    """Returns the defaults that a config can hold, so that a later change of one does not change saved presets."""
+    defaults = {}
+    for name, parameter in signature.parameters.items():
+        with contextlib.suppress(TypeError, ValueError):
+            json.dumps(parameter.default, allow_nan=False)  # an instance of a class cannot be in a config
+            defaults[name] = parameter.default
+    return defaults
 
 
 def _symbolic(inputs: Any) -> Any:

@@ -10,7 +10,9 @@ class TestMyCommand(CommandSuite):
 from __future__ import annotations
 
 import argparse
+import json
 import re
+from collections.abc import Sequence
 
 import pytest
 
@@ -23,6 +25,7 @@ from vertebra.testing.processes import run_python
 from vertebra.testing.rules import rule
 
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
+_TYPES = {"object": dict, "array": list}
 _HELP = """
 import sys
 from vertebra import cli
@@ -48,6 +51,11 @@ class CommandSuite(PluginSuite):
     def entry_module(self, spec: CommandSpec, tested_modules: set[str]) -> str:
         """Name of the module that contributes the command."""
         return entry_module_of("vertebra_commands", spec.name, tested_modules)
+
+    @pytest.fixture
+    def json_arguments(self) -> Sequence[str]:
+        """Arguments with which the command succeeds and prints JSON, without `--json`."""
+        pytest.skip("the `json_arguments` fixture is not defined")
 
     @rule("CM-01")
     def test_its_name_is_a_word_of_its_own(self, spec: CommandSpec) -> None:
@@ -94,6 +102,20 @@ class CommandSuite(PluginSuite):
         schema = resolve_reference(spec.schema)
         assert isinstance(schema, dict)
         assert {"$schema", "title"} <= schema.keys()
+
+    @rule("CM-06")
+    def test_its_json_is_one_document(
+        self,
+        spec: CommandSpec,
+        entry_module: str,
+        json_arguments: Sequence[str],
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """With `--json`, the command prints one JSON document of the type that its schema names, and nothing else."""
+        assert cli.main([spec.name, *json_arguments, "--json"]) == 0
+        document = json.loads(capsys.readouterr().out)
+        wanted = resolve_reference(spec.schema).get("type")
+        assert isinstance(document, _TYPES.get(wanted, object)), f"expected {wanted}, found {type(document).__name__}"
 
 
 def _parser(spec: CommandSpec) -> argparse.ArgumentParser:

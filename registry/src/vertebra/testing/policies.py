@@ -154,6 +154,7 @@ class PolicySuite(PluginSuite):
         """After rewriting, the core may read the handles that are to be allowed, and is refused all of the others."""
         if not allowed and not refused:
             pytest.skip("the fixtures `allowed` and `refused` are not defined")
+        assert refused or REFUSE not in hooks, "`refused` names no handle: a policy that refuses nothing would pass"
         for handle in allowed:
             tried = _tried(handle)
             assert any(reason is None for reason in tried.values()), _named(tried)

@@ -1,5 +1,7 @@
 """The names of a new plugin: made of one name, and refused if they are invalid or belong to another."""
 
+from dataclasses import replace
+
 import pytest
 
 from vertebra.cli.new.kinds import template_of
@@ -111,6 +113,12 @@ def test_a_name_that_cannot_be_used_is_refused(name, problem):
 def test_a_name_of_another_contribution_is_refused(kind, name, chosen, problem):
     with pytest.raises(NewPluginError, match=problem):
         Names.of(name, template_of(kind), chosen)
+
+
+def test_a_name_that_no_option_changes_is_free_again_without_the_other_plugin():
+    kind = replace(template_of("runtime"), registers="torch")
+    with pytest.raises(NewPluginError, match=r"the runtime 'torch' is of vertebra-torch.* Uninstall that plugin, or"):
+        Names.of("zoo", kind)
 
 
 def test_the_kind_is_not_repeated_in_names_of_classes():

@@ -164,8 +164,10 @@ def _check_contribution(name: str, kind: Kind, registered: str) -> None:
         return
     (known,) = (found for found in catalog.KINDS if found.hook == kind.hook)
     contributions = catalog.catalog(known)
-    is_chosen = kind.named_by in (_SCHEME, _CLASS_NAME)
-    remedy = f"Choose another with --{kind.named_by}" if is_chosen else f"{_NEW_NAME}, or uninstall that plugin"
+    remedy = {
+        "": "Uninstall that plugin, or change a copy of it",
+        "name": f"{_NEW_NAME}, or uninstall that plugin",
+    }.get(kind.named_by, f"Choose another with --{kind.named_by}")
     if registered in contributions:
         owner = next(entry.owner for entry in contributions.claims() if entry.name == registered)
         raise NewPluginError(name, f"the {known.title} {registered!r} is of {owner}", remedy)

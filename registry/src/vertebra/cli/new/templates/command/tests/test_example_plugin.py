@@ -16,6 +16,11 @@ class TestExamplePlugin(CommandSuite):
         (spec,) = vertebra_commands()
         return spec
 
+    @pytest.fixture
+    def json_arguments(self, tmp_path: Path) -> list[str]:
+        (tmp_path / "config.json").write_text("{}")
+        return [str(tmp_path)]
+
 
 def test_it_lists_the_files_of_a_preset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "config.json").write_text("{}")
