@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vertebra._arguments import flag
+from vertebra import _arguments
 from vertebra._discovery import backbone_classes, runtimes
 from vertebra._formats.checked_translation import CheckedTranslation
 from vertebra._formats.description import OpenPreset, PresetDescription
@@ -26,7 +26,7 @@ from vertebra._resolve.lockfile import check_unlocked
 from vertebra._resolve.observers import tell_observers
 from vertebra._resolve.preset_folder import PresetFolder, config_error
 from vertebra._resolve.span_attributes import attributes_of_load
-from vertebra._system.spans import annotate, traced
+from vertebra._system.spans import annotate, public_handle, traced
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.match import Match
 from vertebra._weights.tensor_views import TensorViews
@@ -59,13 +59,12 @@ def load_backbone(
     locked: bool | None = None,
 ) -> Any:
     """Builds the backbone of a preset; `Backbone.from_preset` documents it."""
-    load_weights = flag("from_preset", "load_weights", load_weights)
-    verify = flag("from_preset", "verify", verify)
+    load_weights = _arguments.flag("from_preset", "load_weights", load_weights)
+    verify = _arguments.flag("from_preset", "verify", verify)
     check_unlocked(locked)
     if verify and not load_weights:
         raise CertificateError(preset, "verify=True needs the weights", "Pass load_weights=True, or verify=False")
-    read = partial(prepare, asked=asked, overrides=overrides, load_weights=load_weights, verify=verify)
-    opened = read_consistently(preset, read, locked)
+    opened = _open(preset, locked, asked=asked, overrides=overrides, load_weights=load_weights, verify=verify)
     backbone = build_prepared(opened, overrides)
     if opened.certificate is not None:
         from vertebra._presets.certificate import check
@@ -80,10 +79,9 @@ def load_for_task(
     asked: type, preset: str | Path, load_weights: bool, overrides: dict[str, Any], locked: bool | None
 ) -> TaskPreset:
     """Builds the backbone of a preset, and returns the rest of the preset with it; see `vertebra.tasks.open_preset`."""
-    load_weights = flag("from_preset", "load_weights", load_weights)
+    load_weights = _arguments.flag("from_preset", "load_weights", load_weights)
     check_unlocked(locked)
-    read = partial(prepare, asked=asked, overrides=overrides, load_weights=load_weights)
-    opened = read_consistently(preset, read, locked)
+    opened = _open(preset, locked, asked=asked, overrides=overrides, load_weights=load_weights)
     matches: list[Match] = []
     backbone = build_prepared(opened, overrides, matches.append)
     opened.tell_observers()
@@ -92,6 +90,12 @@ def load_for_task(
         return TaskPreset(backbone, description.format, description.folder, {})
     tensors = TensorViews(matches[0].outside, opened.preset.mapped().view)
     return TaskPreset(backbone, description.format, description.folder, tensors, matches[0].fresh)
+
+
+def _open(preset: str | Path, locked: bool | None, **options: Any) -> PreparedLoad:
+    """Opens and prepares a preset; the span of the load names it, also if it fails."""
+    annotate(preset=public_handle(_arguments.preset("from_preset", preset)))
+    return read_consistently(preset, partial(prepare, **options), locked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,7 @@ def prepare(
         UnknownNameError: as in `read_description`.
         PresetError: as in `Backbone.from_preset`; CertificateError if `verify` is set and there is no certificate.
     """
+    annotate(preset=public_handle(folder.handle))
     description = read_description(folder, asked)
     backbone_class = class_of(description, asked)
     check_overrides(backbone_class, overrides, f"from_preset of {backbone_class.__name__}")

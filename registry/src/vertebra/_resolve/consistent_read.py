@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from vertebra._resolve.open import open_folder
 from vertebra._resolve.preset_folder import PresetFolder
-from vertebra._system.spans import annotate, is_recording, public_handle
 from vertebra.errors import PresetChangedError, VertebraError
 
 T = TypeVar("T")
@@ -45,8 +44,6 @@ def read_consistently(
     attempt, pause = 1, _FIRST_PAUSE
     while True:
         folder = open_folder(preset, locked, keys)
-        if is_recording():
-            annotate(preset=public_handle(folder.handle))  # also of a load that fails
         try:
             return read(folder)
         except (VertebraError, OSError) as error:
