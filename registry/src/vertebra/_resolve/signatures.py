@@ -131,7 +131,8 @@ def _schemes(subject: object) -> list[Entry[SignatureScheme]]:
     entries = list(catalog(SIGNATURES))
     if not entries:
         command = extra_command("sign")
-        remedy = f"Install it with: {command}" if command else "Install a plugin that contributes vertebra_signatures"
+        unused = "Install one that contributes vertebra_signatures; vertebra plugins tells if one is blocked or fails"
+        remedy = f"Install one with: {command}" if command else unused
         raise SignatureError(subject, "no installed plugin signs presets or verifies signatures", remedy)
     return entries
 
