@@ -193,6 +193,17 @@ def test_a_signed_folder_loads_and_a_changed_one_does_not(local, required):
         open_folder(local).fetch("config.json")
 
 
+def test_a_changed_file_of_a_signed_folder_is_neither_locked_nor_unchanged(local, required, tmp_path):
+    lock_presets([str(local)], tmp_path / "vertebra.lock", update=False)
+    assert [status.state for status in compare_lock(tmp_path / "vertebra.lock")] == ["unchanged"]
+    (local / "config.json").write_text("{}")
+    with pytest.raises(SignatureError, match=r"its config\.json is not the signed file"):
+        list(compare_lock(tmp_path / "vertebra.lock"))
+    with pytest.raises(SignatureError, match=r"its config\.json is not the signed file"):
+        lock_presets([str(local)], tmp_path / "other.lock", update=False)
+    assert not (tmp_path / "other.lock").exists()
+
+
 def test_a_folder_is_published_although_it_is_not_signed_yet(preset, required, keys, tmp_path):
     with pytest.raises(SignatureError, match="Publish it with a signature"):
         open_folder(preset)
