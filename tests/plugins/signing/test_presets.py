@@ -13,7 +13,10 @@ from vertebra._configuration import settings
 from vertebra._discovery import catalog, plugins
 from vertebra._presets.lock import compare_lock, lock_presets
 from vertebra._presets.publish import SigningKey, upload
+from vertebra._resolve import signatures
+from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.open import open_folder
+from vertebra._system.atomic_save import _exchange
 from vertebra.cli import main
 from vertebra.errors import LockError, SettingsError, SignatureError
 from vertebra.testing import MemorySource
@@ -191,6 +194,36 @@ def test_a_signed_folder_loads_and_a_changed_one_does_not(local, required):
     (local / "config.json").write_text("{}")
     with pytest.raises(SignatureError, match=r"its config\.json is not the signed file"):
         open_folder(local).fetch("config.json")
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_signed_folder_may_be_replaced_while_it_is_read(local, required, keys, preset, tmp_path, monkeypatch, before):
+    """The listing may be of one version, and the signature or the other files of the next; both are valid."""
+    (preset / "README.md").write_text("# Next\n")
+    upload(tmp_path / "next", preset, signing=SigningKey(keys / "ours.pem"))
+    read, opened = signatures._content, []
+
+    def replace_meanwhile(handle, signature, path):
+        opened.append(path)
+        content = None if before else read(handle, signature, path)
+        if len(opened) == 1:
+            _exchange(tmp_path / "next", local)
+        return content or read(handle, signature, path)
+
+    monkeypatch.setattr(signatures, "_content", replace_meanwhile)
+    card = read_consistently(local, lambda folder: folder.fetch("README.md").read_text())
+    assert (card, len(opened)) == ("# Next\n", 2)
+
+
+def test_a_changed_file_of_a_signed_folder_is_neither_locked_nor_unchanged(local, required, tmp_path):
+    lock_presets([str(local)], tmp_path / "vertebra.lock", update=False)
+    assert [status.state for status in compare_lock(tmp_path / "vertebra.lock")] == ["unchanged"]
+    (local / "config.json").write_text("{}")
+    with pytest.raises(SignatureError, match=r"its config\.json is not the signed file"):
+        list(compare_lock(tmp_path / "vertebra.lock"))
+    with pytest.raises(SignatureError, match=r"its config\.json is not the signed file"):
+        lock_presets([str(local)], tmp_path / "other.lock", update=False)
+    assert not (tmp_path / "other.lock").exists()
 
 
 def test_a_folder_is_published_although_it_is_not_signed_yet(preset, required, keys, tmp_path):

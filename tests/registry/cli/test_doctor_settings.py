@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from vertebra._configuration import settings
 from vertebra.cli import doctor_settings
 
 
@@ -39,6 +40,18 @@ def test_keys_of_signatures_must_be_there(configure, tmp_path):
     (tmp_path / "key.pem").write_text("key")
     configure(VERTEBRA_SIGNATURE_KEYS=f"{tmp_path / 'key.pem'},{tmp_path / 'gone.pem'}")
     assert [ok for ok, _ in said_of("signatures")] == [True, False]
+
+
+def test_signatures_that_are_enforced_without_their_keys_are_told(machine, configure, monkeypatch, tmp_path):
+    monkeypatch.setattr(settings, "MACHINE_CONFIG", machine)
+    (tmp_path / "key.pem").write_text("key")
+    machine.write_text("[enforced]\nrequire_signature = true\n")
+    configure(VERTEBRA_SIGNATURE_KEYS=str(tmp_path / "key.pem"))
+    assert said_of("signatures")[0][0] is False
+    assert "users choose whose signatures they accept" in said_of("signatures")[0][1]
+    machine.write_text(f"[enforced]\nrequire_signature = true\nsignature_keys = ['{tmp_path / 'key.pem'}']\n")
+    configure()
+    assert said_of("signatures") == [(True, f"{tmp_path / 'key.pem'} is a trusted key")]
 
 
 def test_who_may_change_what_is_enforced(machine):

@@ -8,7 +8,7 @@ import pytest
 import vertebra
 from recorded_spans import recorded_spans
 from vertebra._discovery.runtimes import bound_backend
-from vertebra.errors import PresetConfigError
+from vertebra.errors import PresetConfigError, PresetExistsError, PresetNotFoundError
 
 PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "telemetry.md").read_text(encoding="utf-8")
 pytestmark = pytest.mark.keras(once=True)
@@ -41,6 +41,23 @@ def test_a_failed_load_tells_the_preset_and_the_kind_of_error(golden, recorded):
     assert recorded()["vertebra.load"] == {
         "vertebra.preset": "file:///…/transformers",
         "error.type": "PresetConfigError",
+    }
+
+
+def test_a_preset_that_is_not_found_is_named(recorded, tmp_path):
+    with pytest.raises(PresetNotFoundError):
+        vertebra.Backbone.from_preset(tmp_path / "gone")
+    assert recorded()["vertebra.load"] == {"vertebra.preset": "gone", "error.type": "PresetNotFoundError"}
+
+
+def test_a_failed_upload_names_the_target(golden, recorded, tmp_path):
+    vertebra.upload_preset(tmp_path / "target", golden / "transformers_bf16")
+    with pytest.raises(PresetExistsError):
+        vertebra.upload_preset(tmp_path / "target", golden / "transformers")
+    assert recorded()["vertebra.push"] == {
+        "vertebra.preset": "file:///…/target",
+        "vertebra.signed": False,
+        "error.type": "PresetExistsError",
     }
 
 

@@ -96,7 +96,7 @@ def _signer(library: Any, key: Path, certificates: Sequence[Path]) -> Any:
         )
         may_sign = _may_sign(first)
     except Exception as error:  # the library raises many kinds
-        raise errors.SignatureError(key, _why_not(str(error), bool(certificates)), _NEW_KEY) from error
+        raise errors.SignatureError(key, *_why_not(str(error), bool(certificates))) from error
     if not may_sign:
         raise errors.SignatureError(first, f"the certificate is not for signatures: {_MAY_SIGN}", "Use another one")
     return signer
@@ -116,17 +116,19 @@ def _may_sign(certificate: Path) -> bool:
     return False
 
 
-def _why_not(text: str, certified: bool) -> str:
-    """Returns why a key cannot sign, by the text of the library's error."""
+def _why_not(text: str, certified: bool) -> tuple[str, str]:
+    """Returns why a key cannot sign, by the text of the library's error, and the remedy."""
     if certified and "assword" in text:
-        decrypt = "openssl ec -in KEY -out FILE removes it"
-        return f"it has a password, and the library reads a key with certificates without one only: {decrypt}"
+        problem = "it has a password, and with certificates the library reads keys without one only"
+        return problem, "Remove it from a copy with: openssl ec -in KEY -out COPY"
     if "assword" in text:
-        return f"its password is not the one in {PASSWORD}, or that variable is set and the key has none"
+        problem = f"its password is not the one in {PASSWORD}, or that variable is set and the key has none"
+        return problem, "Correct the variable, or unset it"
     if certified and "does not match" in text:
-        return "it is not the key of the certificate: the first one must be that of the key"
+        problem = "it is not the key of the certificate: the first one must be that of the key"
+        return problem, "Correct the order of the certificates, or the key"
     others = ", with certificates in PEM" if certified else ""
-    return f"it cannot sign: expected a private key on the curve P-256, P-384 or P-521, in PEM{others}"
+    return f"it cannot sign: expected a private key on the curve P-256, P-384 or P-521, in PEM{others}", _NEW_KEY
 
 
 def _check_readable(*paths: Path) -> None:

@@ -146,7 +146,7 @@ def set_in_file(path: Path, name: str, value: Any, rule: bool = False) -> Change
         checked_rule(enforced_in(path), name, value)
     after = list(value) if isinstance(value, tuple) else value
     with contextlib.suppress(OSError):  # the write reports it
-        _target(path).parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
     with folder_lock(_target(path).parent):
         before = _table(path, rule).get(name)
         if type(before) is not type(after) or before != after:  # 1 equals True, and is no switch

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vertebra._arguments import flag
+from vertebra import _arguments
 from vertebra._configuration.settings import settings
 from vertebra._discovery import runtimes
 from vertebra._formats.description import OpenPreset, PresetDescription
@@ -22,7 +22,7 @@ from vertebra._resolve.lockfile import check_unlocked
 from vertebra._resolve.observers import tell_observers
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._resolve.span_attributes import attributes_of_load
-from vertebra._system.spans import annotate, traced
+from vertebra._system.spans import annotate, public_handle, traced
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.match import Match
 from vertebra._weights.tensor_views import TensorViews
@@ -44,14 +44,13 @@ def load_backbone(
     copy: bool | None = None,
 ) -> Any:
     """Builds the backbone of a preset; `Backbone.from_preset` documents it."""
-    load_weights = flag("from_preset", "load_weights", load_weights)
-    verify = flag("from_preset", "verify", verify)
+    load_weights = _arguments.flag("from_preset", "load_weights", load_weights)
+    verify = _arguments.flag("from_preset", "verify", verify)
     check_unlocked(locked)
     if verify and not load_weights:
         raise CertificateError(preset, "verify=True needs the weights", "Pass load_weights=True, or verify=False")
-    read = partial(prepare, asked=asked, overrides=overrides, load_weights=load_weights, copy=_copies(copy))
-    read = partial(read, verify=verify)
-    opened = read_consistently(preset, read, locked)
+    options = {"load_weights": load_weights, "verify": verify, "copy": _copies(copy)}
+    opened = _open(preset, locked, asked=asked, overrides=overrides, **options)
     backbone = build_prepared(opened, overrides)
     if opened.certificate is not None:
         from vertebra._presets.certificate import check
@@ -71,10 +70,10 @@ def load_for_task(
     copy: bool | None = None,
 ) -> TaskPreset:
     """Builds the backbone of a preset, and returns the rest of the preset with it; see `vertebra.tasks.open_preset`."""
-    load_weights = flag("from_preset", "load_weights", load_weights)
+    load_weights = _arguments.flag("from_preset", "load_weights", load_weights)
     check_unlocked(locked)
-    read = partial(prepare, asked=asked, overrides=overrides, load_weights=load_weights, copy=_copies(copy))
-    opened = read_consistently(preset, read, locked)
+    options = {"load_weights": load_weights, "copy": _copies(copy)}
+    opened = _open(preset, locked, asked=asked, overrides=overrides, **options)
     matches: list[Match] = []
     backbone = build_prepared(opened, overrides, matches.append)
     opened.tell_observers()
@@ -83,6 +82,12 @@ def load_for_task(
         return TaskPreset(backbone, description.format, description.folder, {})
     tensors = TensorViews(matches[0].outside, opened.preset.mapped().view)
     return TaskPreset(backbone, description.format, description.folder, tensors, matches[0].fresh)
+
+
+def _open(preset: str | Path, locked: bool | None, **options: Any) -> PreparedLoad:
+    """Opens and prepares a preset; the span of the load names it, also if it fails."""
+    annotate(preset=public_handle(_arguments.preset("from_preset", preset)))
+    return read_consistently(preset, partial(prepare, **options), locked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,7 @@ class PreparedLoad:
 
 def _copies(copy: bool | None) -> bool:
     """Returns whether weights are copied into memory: as the user says, unless the machine enforces it."""
-    chosen = settings().copy_weights if copy is None else flag("from_preset", "copy", copy)
+    chosen = settings().copy_weights if copy is None else _arguments.flag("from_preset", "copy", copy)
     return chosen or settings().is_enforced("copy_weights")
 
 
@@ -121,6 +126,7 @@ def prepare(
         UnknownNameError: as in `read_description`.
         PresetError: as in `Backbone.from_preset`; CertificateError if `verify` is set and there is no certificate.
     """
+    annotate(preset=public_handle(folder.handle))
     description = read_description(folder, asked)
     backbone_class = class_of(description, asked)
     check_overrides(backbone_class, overrides, f"from_preset of {backbone_class.__name__}")

@@ -200,6 +200,8 @@ def _lock(folder: PresetFolder) -> LockedPreset:
         PresetChangedError: the preset was replaced while its files were hashed.
     """
     folder.require_complete()
+    if folder.is_signed and not folder.source.is_remote:
+        folder.fetch_all([file.name for file in folder.files])  # the signed digests are not yet those of the files
     unhashed = [file for file in folder.files if sha256_of(file) is None]
     hashed = locked_files(unhashed, folder.fetch_all([file.name for file in unhashed])) if unhashed else ()
     plugins = _readers(folder)

@@ -29,7 +29,7 @@ from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._resolve.signatures import sign
 from vertebra._resolve.span_attributes import attributes_of_push
 from vertebra._system.links import targets_outside
-from vertebra._system.spans import annotate, traced
+from vertebra._system.spans import annotate, public_handle, traced
 from vertebra._weights.match import any_match
 from vertebra.errors import (
     PresetAccessError,
@@ -100,7 +100,7 @@ def upload(
     if type(source).upload is PresetSource.upload:
         source.upload(handle, {}, replace, "")  # raises: the source has no uploads, so nothing needs to be checked
     plain = isinstance(preset, Path) or is_plain_path(preset)
-    annotate(signed=signing is not None)
+    annotate(preset=public_handle(handle), signed=signing is not None)
     check = partial(_check, any_runtime=any_runtime)
     # A folder of the user is neither locked nor signed yet.
     checked = read_consistently(preset, check, locked=False if plain else None, keys=() if plain else None)

@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from vertebra._resolve.open import open_folder
 from vertebra._resolve.preset_folder import PresetFolder
-from vertebra._system.spans import annotate, is_recording, public_handle
 from vertebra.errors import PresetChangedError, VertebraError
 
 T = TypeVar("T")
@@ -44,16 +43,23 @@ def read_consistently(
     """
     attempt, pause = 1, _FIRST_PAUSE
     while True:
-        folder = open_folder(preset, locked, keys)
-        if is_recording():
-            annotate(preset=public_handle(folder.handle))  # also of a load that fails
+        folder = None
         try:
+            folder = open_folder(preset, locked, keys)
             return read(folder)
         except (VertebraError, OSError) as error:
-            changed = error.name if isinstance(error, PresetChangedError) else folder.changed_file()
-            if changed is None:
+            change = _change_behind(error, folder)
+            if change is None or (change is error and attempt == _ATTEMPTS):
                 raise
             if attempt == _ATTEMPTS:
-                raise PresetChangedError(folder.handle, changed) from error
+                raise change from error
         time.sleep(pause)
         attempt, pause = attempt + 1, min(2 * pause, _LONGEST_PAUSE)
+
+
+def _change_behind(error: Exception, folder: PresetFolder | None) -> PresetChangedError | None:
+    """Returns the error for a preset that was replaced while it was read, or None if an error has another cause."""
+    if isinstance(error, PresetChangedError):
+        return error
+    changed = None if folder is None else folder.changed_file()
+    return None if folder is None or changed is None else PresetChangedError(folder.handle, changed)

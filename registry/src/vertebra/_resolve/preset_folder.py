@@ -17,9 +17,10 @@ from vertebra._resolve.candidates import ask_policies, is_revision, source_of
 from vertebra._resolve.failover import FAILOVER_ERRORS, Failover
 from vertebra._resolve.filenames import MOST_FILES, shown, unsafe_names
 from vertebra._resolve.header_stub import LengthOf, write_header_stub
+from vertebra._resolve.listed_identity import changed_file, was_written_to
 from vertebra._resolve.lockfile import LockedPreset, list_files, verify_locked
 from vertebra._resolve.signatures import signed_preset
-from vertebra._system.file_identity import Identity, identity_at, identity_of
+from vertebra._system.file_identity import Identity, identity_of
 from vertebra._system.foreign_json import ForeignDocument, read_foreign_json
 from vertebra.errors import (
     HandleError,
@@ -29,6 +30,7 @@ from vertebra.errors import (
     PresetConfigError,
     PresetError,
     PresetNotFoundError,
+    SignatureError,
     VertebraError,
 )
 from vertebra.file_names import CONFIG
@@ -81,7 +83,12 @@ class PresetFolder:
         """Verifies the signature, and returns the files with their signed digests."""
         if not self.is_complete:
             raise self._not_available()
-        return signed_preset(self.handle, listed, self._keys, lambda file: self._fetch([file])[0], self._locked)
+        try:
+            return signed_preset(self.handle, listed, self._keys, lambda file: self._fetch([file])[0], self._locked)
+        except SignatureError:
+            if changed := changed_file(listed):  # another version, with another signature, has just replaced it
+                raise PresetChangedError(self.handle, changed) from None
+            raise
 
     def _resolve(self, candidate: PresetHandle) -> None:
         """Asks the policies for permission, and resolves a candidate to its pinned handle."""
@@ -288,7 +295,7 @@ class PresetFolder:
         file = self._by_name[name]
         if file.identity is None or identity is None:
             return
-        if identity != file.identity or _was_written_to(file):
+        if identity != file.identity or was_written_to(file):
             raise PresetChangedError(self.handle, name)
 
     def changed_at(self, names: Sequence[str]) -> int | None:
@@ -308,21 +315,7 @@ class PresetFolder:
 
     def changed_file(self) -> str | None:
         """Returns the name of a file that changed since the listing, or None if there is none."""
-        return next((file.name for file in self.files if not _is_as_listed(file)), None)
-
-
-def _is_as_listed(file: PresetFile) -> bool:
-    return file.identity is None or _identity_now(file) == file.identity
-
-
-def _was_written_to(file: PresetFile) -> bool:
-    """Returns whether a listed file was written to in place, which changes its mapped bytes, too."""
-    now = _identity_now(file)
-    return now is not None and file.identity is not None and now[:2] == file.identity[:2] and now != file.identity
-
-
-def _identity_now(file: PresetFile) -> Identity | None:
-    return None if file.path is None else identity_at(file.path)
+        return changed_file(self.files)
 
 
 def _unusable(handle: PresetHandle, files: Sequence[PresetFile]) -> dict[str, str]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vertebra._cache.digest import digest_of
 from vertebra._cache.layout import is_hexadecimal
 from vertebra._configuration.settings import settings
 from vertebra._discovery.catalog import SIGNATURES, Entry, catalog
 from vertebra._discovery.extras import extra_command
 from vertebra._resolve.filenames import is_hidden
 from vertebra._resolve.lockfile import LockedPreset
+from vertebra._system.file_identity import identity_of
 from vertebra._system.user_paths import full_path
-from vertebra.errors import PluginError, SettingsError, SignatureError, VertebraError
+from vertebra.errors import PluginError, PresetChangedError, SettingsError, SignatureError, VertebraError
 from vertebra.errors.base import shorten, shown
 from vertebra.file_names import SIGNATURE
 from vertebra.handles import PresetHandle
@@ -85,16 +88,13 @@ def signed_preset(
         raise SignatureError(handle, f"it has no signature, a file {SIGNATURE}, but one is required", _SIGN)
     if signature.size > _MOST_BYTES:
         raise SignatureError(handle, f"its {SIGNATURE} has {signature.size:,} bytes, which no signature has", _CHANGED)
-    path = fetch(signature)
-    own = f"sha256:{digest_of(path).sha256()}"
-    digests = _verified(handle, path, keys)
-    if f"sha256:{digest_of(path).sha256()}" != own:
-        raise SignatureError(handle, f"its {SIGNATURE} was replaced while it was verified", "Try again")
+    content = _content(handle, signature, fetch(signature))
+    digests = _verified(handle, content, keys)
     _check_coverage(handle, set(listed), digests)
     signed = [replace(file, digest=f"sha256:{digests[name]}") for name, file in listed.items()]
     if locked is not None:
         _check_locked(handle, signed, locked)
-    everything = (*signed, replace(signature, digest=own))
+    everything = (*signed, replace(signature, digest=f"sha256:{hashlib.sha256(content).hexdigest()}"))
     return LockedPreset(handle, everything, is_signed=True) if locked is None else locked
 
 
@@ -111,8 +111,26 @@ def sign(files: Mapping[str, Path], name: str, key: Path, certificates: Sequence
     return found
 
 
-def _verified(handle: PresetHandle, signature: Path, keys: Sequence[Path]) -> Mapping[str, str]:
-    """Returns the signed digests, as the first plugin that accepts the signature reports them."""
+def _content(handle: PresetHandle, signature: PresetFile, path: Path) -> bytes:
+    """Returns the content of a signature, which is that of the listing."""
+    with path.open("rb") as stream:
+        if signature.identity not in (None, identity_of(os.fstat(stream.fileno()))):
+            raise PresetChangedError(handle, signature.name)
+        return stream.read(_MOST_BYTES)
+
+
+def _verified(handle: PresetHandle, content: bytes, keys: Sequence[Path]) -> Mapping[str, str]:
+    """Returns the signed digests, as the first plugin that accepts the signature reports them.
+
+    The plugins get a copy, so that all of them read the same bytes, also if another process replaces the file.
+    """
+    with tempfile.TemporaryDirectory(prefix="vertebra-") as folder:
+        copy = Path(folder, SIGNATURE)
+        copy.write_bytes(content)
+        return _verified_copy(handle, copy, keys)
+
+
+def _verified_copy(handle: PresetHandle, signature: Path, keys: Sequence[Path]) -> Mapping[str, str]:
     failures: list[SignatureError] = []
     for entry in _schemes(handle):
         try:
@@ -131,7 +149,8 @@ def _schemes(subject: object) -> list[Entry[SignatureScheme]]:
     entries = list(catalog(SIGNATURES))
     if not entries:
         command = extra_command("sign")
-        remedy = f"Install it with: {command}" if command else "Install a plugin that contributes vertebra_signatures"
+        unused = "Install one that contributes vertebra_signatures; vertebra plugins tells if one is blocked or fails"
+        remedy = f"Install one with: {command}" if command else unused
         raise SignatureError(subject, "no installed plugin signs presets or verifies signatures", remedy)
     return entries
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import sys
 import warnings
@@ -55,17 +56,21 @@ def _run(words: list[str]) -> int:
 
         print(f"vertebra {version('vertebra')}")
         return 0
-    if "command_entry" in args:
-        from vertebra.cli.controls.plugin_commands import run
-
-        return run(args)
     try:
-        status: int = args.run(args)
+        return _run_command(args)
     finally:
         if words and words[0] not in _NO_PRESET:
             from vertebra.cli.controls.unused_plugins import print_unused_plugins
 
             print_unused_plugins()
+
+
+def _run_command(args: argparse.Namespace) -> int:
+    if "command_entry" in args:
+        from vertebra.cli.controls.plugin_commands import run
+
+        return run(args)
+    status: int = args.run(args)
     return status
 
 

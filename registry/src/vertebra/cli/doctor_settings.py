@@ -51,6 +51,9 @@ def _signatures(user: Settings) -> Iterator[SettingsFinding]:
     if not user.signature_keys:
         problem = f"{user.origin('require_signature')} requires signatures, but signature_keys names no key"
         yield "signatures", False, f"{problem}: no preset loads; run: vertebra config set signature_keys PATH..."
+    if user.is_enforced("require_signature") and not user.is_enforced("signature_keys"):
+        problem = f"{user.origin('require_signature')} requires signatures, but signature_keys is not enforced"
+        yield "signatures", False, f"{problem}: users choose whose signatures they accept"
     for key in map(Path, user.signature_keys):
         readable = key.is_file() and os.access(key, os.R_OK)
         state = "is a trusted key" if readable else f"cannot be read; correct {user.origin('signature_keys')}"

@@ -335,11 +335,11 @@ def test_a_link_stays_a_link(config, user, tmp_path):
 
 def test_a_dangling_link_is_an_error(config, user):
     user.parent.mkdir()
-    user.symlink_to("nothing")
+    user.symlink_to("nothing/config.toml")
     status, _, err = config("set", "offline", "1")
     assert status == 1
     assert "whose target does not exist" in err
-    assert not user.exists()
+    assert not (user.parent / "nothing").exists()
 
 
 def test_the_missing_file_that_a_variable_names_is_created(config, listed, tmp_path, monkeypatch):

@@ -33,6 +33,10 @@ def group(parser):
 
 SCHEMA, NO_SCHEMA, NO_JSON = {"$schema": "x", "title": "y"}, 3, {"enum": {1, 2}}
 
+def optional(parser):
+    parser.add_subparsers(metavar="ACTION").add_parser("one").set_defaults(run=lambda args: 7)
+
+def ending(parser): sys.exit(0)
 def failing(parser): raise RuntimeError("cannot")
 def percent(parser): parser.add_argument("--share", help="100% of it")
 def no_run(parser): parser.add_argument("--x")
@@ -93,6 +97,15 @@ def test_actions_of_a_command(commands, run):
     assert run("group")[0] == 2
 
 
+def test_a_group_without_an_action_shows_its_usage(commands, run):
+    commands(("group", "has actions", "optional", ""))
+    assert run("group", "one")[0] == 7
+    status, out, err = run("group")
+    assert (status, out) == (2, "")
+    assert err.startswith("usage: vertebra group")
+    assert "name an action" in err
+
+
 @pytest.mark.parametrize(("code", "status"), [("none", 0), ("three", 3), ("exits", 4)])
 def test_the_exit_status_is_the_plugin_s(commands, run, code, status):
     commands(("sound", "x", code, ""))
@@ -104,6 +117,7 @@ def test_the_exit_status_is_the_plugin_s(commands, run, code, status):
     [
         ("gone", "acme_code:gone cannot be imported"),
         ("failing", "its function acme_code:failing failed (RuntimeError: cannot, in "),
+        ("ending", "its function acme_code:ending failed (SystemExit: 0, in "),
         ("percent", "its function acme_code:percent failed ("),
         ("no_run", "acme_code:no_run sets no function to run: parser.set_defaults(run=...)"),
         ("text", "its command sound returned 'done', expected an exit status"),
@@ -148,6 +162,16 @@ def test_a_command_of_two_plugins_is_a_clash(commands, run, monkeypatch, reload_
     monkeypatch.setenv("VERTEBRA_PREFER", "acme-two")
     reload_plugins()
     assert run("twin")[0] == 3
+
+
+def test_a_plugin_that_fails_is_named_as_by_other_commands(commands, run, install, reload_plugins):
+    commands(("sound", "x", "three", ""))
+    install("acme-policy", "raise RuntimeError('no rules')")
+    reload_plugins()
+    status, _, err = run("sound")
+    assert status == 3
+    assert "warning: plugin acme-policy of acme-policy is not used: " in err
+    assert "no rules" in err
 
 
 def test_completion_leaves_out_a_broken_command_and_names_it(commands, run):

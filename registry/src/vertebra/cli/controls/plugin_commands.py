@@ -60,11 +60,14 @@ def add_arguments(parser: argparse.ArgumentParser, entry: Entry[CommandSpec]) ->
     try:
         add(parser)
         parser.format_help()  # fails for a help text with a lonely %
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _error(entry, f"its function {entry.value.command} failed", error) from error
     parser.set_defaults(command_entry=entry)
-    groups = any(isinstance(action, argparse._SubParsersAction) for action in parser._actions)
-    if not groups and not callable(parser.get_default("run")):
+    if callable(parser.get_default("run")):
+        return
+    if any(isinstance(action, argparse._SubParsersAction) for action in parser._actions):
+        parser.set_defaults(run=lambda _: parser.error("name an action"))  # of a group that does not require one
+    else:
         problem = f"{entry.value.command} sets no function to run: parser.set_defaults(run=...)"
         raise PluginError(entry.owner.distribution, problem, _REPORT)
 
@@ -94,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     return status
 
 
-def _error(entry: Entry[CommandSpec], problem: str, error: Exception) -> PluginError:
+def _error(entry: Entry[CommandSpec], problem: str, error: BaseException) -> PluginError:
     import traceback  # only errors need it
 
     last = traceback.extract_tb(error.__traceback__)[-1]
