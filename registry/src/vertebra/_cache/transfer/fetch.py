@@ -25,6 +25,7 @@ from vertebra._cache.transfer.download import download
 from vertebra._cache.transfer.partial_file import DownloadJob, PartialFile
 from vertebra._cache.transfer.progress import Progress, show_progress
 from vertebra._cache.transfer.retry import CancelledError
+from vertebra._system.regular_files import open_regular
 from vertebra._system.spans import is_recording, public_handle, span
 from vertebra.errors import CacheError, ClientMissingError, OfflineError, SourceUnavailableError
 from vertebra.handles import PresetHandle
@@ -196,7 +197,7 @@ def _import_external(session: FetchSession, file: PresetFile) -> Path | None:
 
 
 def _copy(source: Path, target: Path, digest: Digest) -> Digest:
-    with source.open("rb") as reading, target.open("wb") as writing:
+    with open_regular(source) as reading, target.open("wb") as writing:
         while block := reading.read(_BLOCK):
             writing.write(block)
             digest.update(block)
