@@ -84,13 +84,18 @@ def decoded(data: bytes, failure: Callable[[str], VertebraError]) -> str:
     other = next((problem for magic, problem in _LOOKALIKES.items() if start.startswith(magic)), None)
     if other or not (start or data.strip()):
         raise failure(other or "it is empty")
-    separators = sum(map(data.count, (b"[", b"{", b",")))
-    if separators > _MOST_SEPARATORS:
-        raise failure(f"it has {separators} brackets and commas; at most {_MOST_SEPARATORS} are allowed")
+    check_parts(data, failure)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise failure(f"it is not UTF-8 text ({error.reason} at byte {error.start})") from error
+
+
+def check_parts(data: bytes, failure: Callable[[str], VertebraError]) -> None:
+    """Raises `failure(problem)` for JSON of so many values that they would take far more memory than its bytes."""
+    separators = sum(map(data.count, (b"[", b"{", b",")))
+    if separators > _MOST_SEPARATORS:
+        raise failure(f"it has {separators} brackets and commas; at most {_MOST_SEPARATORS} are allowed")
 
 
 def strict_value(text: str) -> Any:

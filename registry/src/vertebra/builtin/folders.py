@@ -18,6 +18,7 @@ from vertebra.errors import PresetExistsError, PresetNotFoundError, PresetSaveEr
 from vertebra.file_names import ADAPTER_CONFIG, CONFIG, TOKENIZER, holds_any
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
+from vertebra.specs.presets import MOST_BYTES
 
 _MOST_LISTINGS = 20
 _MOST_LINKED = 1_000
@@ -131,6 +132,8 @@ def _list(folder: Path) -> list[PresetFile]:
 def _describe(name: str, path: Path) -> PresetFile:
     with contextlib.suppress(OSError):
         status = path.stat()
+        if stat.S_ISREG(status.st_mode) and status.st_size > MOST_BYTES:
+            return PresetFile(name, 0, path, problem=f"has {status.st_size:,} bytes, more than any weights file")
         if stat.S_ISREG(status.st_mode):
             return PresetFile(name, status.st_size, path, identity=identity_of(status))
     try:
