@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vertebra._cache.ownership import is_abandoned
 from vertebra._cache.scan import CacheScan, Unpinned, last_used, scan_cache, size_of
+from vertebra._system.ownership import is_abandoned
 from vertebra._system.removal import remove_path
 from vertebra.errors import PresetNotFoundError, close_names
 from vertebra.handles import PresetHandle

@@ -26,9 +26,9 @@ from typing import Any
 from vertebra._cache.digest import digest_of
 from vertebra._cache.layout import blob_path, file_path, is_regular_file, preset_path, ref_path, sha256_of
 from vertebra._cache.manifest import Entry, Record, file_list_in, read_entry, record_in, ref_in
-from vertebra._cache.ownership import _unfinished_name, is_abandoned, is_surely_abandoned
 from vertebra._cache.revisions import IsRevision, warn_misnamed
 from vertebra._system.atomic_save import sync, sync_folder
+from vertebra._system.ownership import is_abandoned, is_surely_abandoned, unfinished_name
 from vertebra._system.strict_json import dump_json
 from vertebra.errors import CacheError, VertebraError
 from vertebra.handles import PresetHandle
@@ -144,7 +144,7 @@ class Store:
         with self.translate_os_errors():
             root = self.root / folder
             root.mkdir(parents=True, exist_ok=True)
-            path = root / _unfinished_name(key)
+            path = root / unfinished_name(key)
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600))
             return path
 
@@ -153,7 +153,7 @@ class Store:
 
         The file is renamed if its process has ended for certain, and copied if the process may still run.
         """
-        target = abandoned.with_name(_unfinished_name(key))
+        target = abandoned.with_name(unfinished_name(key))
         try:
             if not is_regular_file(abandoned, None) or not os.access(abandoned, os.R_OK | os.W_OK):
                 return None

@@ -15,11 +15,11 @@ import pytest
 from vertebra import ByteStream, PresetHandle
 from vertebra._cache import leases
 from vertebra._cache.layout import blob_path, key_of
-from vertebra._cache.ownership import ABANDONED
 from vertebra._cache.store import Store
 from vertebra._cache.transfer import download, partial_file, retry, stall
 from vertebra._cache.transfer import fetch as fetching
 from vertebra._resolve.open import open_folder
+from vertebra._system.ownership import ABANDONED
 from vertebra.errors import (
     CacheError,
     IntegrityError,

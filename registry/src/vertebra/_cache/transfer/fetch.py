@@ -19,12 +19,12 @@ from vertebra._cache.digest import Digest
 from vertebra._cache.layout import key_of, sha256_of
 from vertebra._cache.leases import download_lock
 from vertebra._cache.manifest import Record
-from vertebra._cache.ownership import ABANDONED, is_abandoned
 from vertebra._cache.store import Store
 from vertebra._cache.transfer.download import download
 from vertebra._cache.transfer.partial_file import DownloadJob, PartialFile
 from vertebra._cache.transfer.progress import Progress, show_progress
 from vertebra._cache.transfer.retry import CancelledError
+from vertebra._system.ownership import ABANDONED, is_abandoned
 from vertebra._system.regular_files import open_regular
 from vertebra._system.spans import is_recording, public_handle, span
 from vertebra.errors import CacheError, ClientMissingError, OfflineError, SourceUnavailableError
