@@ -273,7 +273,8 @@ def build_abstract(
     from vertebra._weights.abstract import abstract_build
     from vertebra._weights.layer_paths import weight_names
 
-    with abstract_build() as created:
+    preset.check_layers(backbone_class, overrides)
+    with abstract_build(partial(preset.admit, backbone_class.__name__, overrides)) as created:
         backbone = build(backbone_class, preset.description, overrides)
     weights = weight_names(backbone)
     try:
@@ -313,7 +314,7 @@ def _weight_shapes(backbone_class: Any, preset: OpenPreset, overrides: dict[str,
     from vertebra._weights.abstract import abstract_build
     from vertebra._weights.layer_paths import weight_names
 
-    with abstract_build():
+    with abstract_build(partial(preset.admit, backbone_class.__name__, overrides)):
         backbone = build(backbone_class, preset.description, overrides)
     return {name: tuple(variable.shape) for name, variable in weight_names(backbone).items()}
 
