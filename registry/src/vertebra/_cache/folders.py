@@ -19,7 +19,7 @@ _REMEDY = "Remove the link; to keep the cache on another disk, set VERTEBRA_CACH
 
 
 def entries(folder: Path, follow: bool = False) -> list[Path]:
-    """Returns what is in a folder, sorted; nothing if it is missing, or is a link and these are not followed."""
+    """Returns the paths in a folder, sorted; none if it is missing, or is a link and links are not followed."""
     try:
         return [] if folder.is_symlink() and not follow else sorted(folder.iterdir())
     except OSError:  # missing, just removed, or not a folder

@@ -62,7 +62,7 @@ def prune(
     began = time.time()
     scan = scan_cache(root)
     for link in scan.links:
-        log.warning("%s is a link, and not followed: what it leads to is no part of the cache", link)
+        log.warning("%s is a link, and not followed: the folder that it leads to is no part of the cache", link)
     removed = list(dict.fromkeys([*_named(scan, presets, unpinned), *_unused(scan, older_than)]))
     done = PruneReport([str(handle) for handle in removed])
     freed = {sha256 for handle in removed for _, sha256, _ in scan.presets[handle].blobs()}

@@ -25,9 +25,9 @@ def remove_path(path: Path) -> bool:
 
 
 def remove_below(root: Path, path: Path) -> bool:
-    """Removes what is at a path below a folder, by way of folders only; says whether the path is gone.
+    """Removes the file, link or folder at a path below a folder, by way of folders only; says whether the path is gone.
 
-    A link on the way is not followed, even if another process plants it meanwhile: what it leads to stays. Without the
+    A link on the way is not followed, even if another process plants it meanwhile: its target stays. Without the
     system's calls for this, as on Windows, a link that is planted meanwhile is followed.
     """
     *folders, name = path.relative_to(root).parts

@@ -16,6 +16,8 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|git:[0-9a-f]{40}|md5:[0-9a-f]{32}", f
 _DIGESTS = "sha256: and 64 hexadecimal digits, md5: and 32, git: and 40, or None"
 
 
+MOST_FILES = 100_000
+"""The most files of a preset."""
 MOST_BYTES = 2**50
 """The size of a file up to which sizes are believed; no file system has larger files of use."""
 
