@@ -171,7 +171,7 @@ def _is_small(shape: tuple[int, ...]) -> bool:
 
 
 def _check_outputs(handle: PresetHandle, backbone: Any, stored: Mapping[str, Any], batches: set[int]) -> None:
-    """Compares the shapes of stored outputs with those of the backbone, as far as they are known, before anything is computed."""
+    """Compares the shapes of stored outputs with those known of the backbone, before anything is computed."""
     known = {name: tensor.shape for name, tensor in flatten("outputs", backbone.output).items()}
     shapes = {name: array.shape for name, array in stored.items()}
 
