@@ -29,13 +29,13 @@ import tracing
 from vertebra import add_plugin
 from vertebra._cache import cached_source
 from vertebra._cache.layout import key_of
-from vertebra._cache.ownership import ABANDONED
 from vertebra._cache.store import Store
 from vertebra._cache.transfer import download
 from vertebra._cache.transfer import fetch as fetching
 from vertebra._cache.verify import verify_store
 from vertebra._configuration.settings import settings
 from vertebra._resolve.open import open_folder
+from vertebra._system.ownership import ABANDONED
 from vertebra.errors import VertebraError
 
 EXPECTED = {name: hashlib.sha256(content).hexdigest() for name, content in downloading.CONTENTS.items()}

@@ -205,6 +205,7 @@ from collections import Counter
 from pathlib import Path
 from vertebra._cache.store import Store
 from vertebra._cache.verify import verify_store
+from vertebra._system import ownership
 
 handle, runs, root = sys.argv[2], int(sys.argv[3]), Path(os.environ["VERTEBRA_CACHE"])
 downloading.import_plugins()
@@ -300,9 +301,10 @@ sys.path.insert(0, sys.argv[1])
 import downloading
 from itertools import count
 from pathlib import Path
-from vertebra._cache import layout, manifest, ownership, store
+from vertebra._cache import layout, manifest, store
 from vertebra._cache.transfer import fetch
 from vertebra._cache.verify import verify_store
+from vertebra._system import ownership
 
 downloading.import_plugins()
 traced = {module.__file__ for module in (fetch, store, layout, manifest, ownership)}

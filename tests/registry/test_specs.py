@@ -125,7 +125,8 @@ DIGITS = {"sha256": 64, "sha512": 128, "md5": 32, "git": 40}
         ({"size": "714"}, TypeError, "size '714': expected an int"),
         ({"size": 7.0}, TypeError, "size 7.0: expected an int"),
         ({"size": True}, TypeError, "size True: expected an int"),
-        ({"size": -1}, ValueError, "size -1: expected 0 or more bytes"),
+        ({"size": -1}, ValueError, "size -1: expected 0 to 1,125,899,906,842,624 bytes"),
+        ({"size": 2**50 + 1}, ValueError, "size 1,125,899,906,842,625: expected 0 to"),
         ({"name": None}, TypeError, "name None: expected a str"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import numbers
@@ -115,6 +116,24 @@ def _type_hints(constructor: Any) -> dict[str, Any]:
         return typing.get_type_hints(constructor) if constructor else {}
     except NameError:  # annotations with names that only a type checker imports
         return {}
+
+
+def number_of_layers(cls: type, values: Mapping[str, Any]) -> int:
+    """Returns the number of layers that arguments of a class's constructor ask for, as far as their hints say so."""
+    names = {"num_layers", *_layer_arguments(cls.__init__)}  # type: ignore[misc]
+    return sum(value for name in names if type(value := values.get(name)) is int)
+
+
+@functools.cache
+def _layer_arguments(constructor: Any) -> tuple[str, ...]:
+    """Returns the names of the arguments with the hint `vertebra.hints.Layers`."""
+    from vertebra.hints import Layers  # which imports annotated_types
+
+    try:
+        hints = typing.get_type_hints(constructor, include_extras=True)
+    except NameError:  # annotations with names that only a type checker imports
+        return ()
+    return tuple(name for name, hint in hints.items() if hint == Layers)
 
 
 _CALL_ARGUMENTS = {"inputs", "training", "mask"}

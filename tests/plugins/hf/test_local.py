@@ -1,5 +1,6 @@
 """The Hugging Face cache as people have it: copied without links, without records of branches, and in part."""
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -181,3 +182,14 @@ def test_a_wrong_file_in_the_cache_is_still_found_by_its_hash(downloaded, offlin
         path.resolve().write_bytes(b"?" * len(FILES["model.safetensors"]))
     with pytest.raises((OfflineError, IntegrityError)):
         open_folder(f"hf://{REPO}").fetch("model.safetensors")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs the special files of POSIX")
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"])
+def test_a_record_that_is_no_file_is_not_read(downloaded, offline, source, make):
+    """V10: other users may write to a shared cache, and a pipe would be waited for."""
+    record = downloaded() / "refs" / "main"
+    record.unlink()
+    make(record)
+    with pytest.raises(OfflineError):
+        opened(source).resolve(HANDLE)

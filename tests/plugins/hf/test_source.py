@@ -1,6 +1,7 @@
 """The hf source: handles, requests to the hub, and files on the user's machine."""
 
 import hashlib
+import json
 import logging
 import shutil
 import subprocess
@@ -16,14 +17,17 @@ from vertebra import PresetHandle
 from vertebra._cache import cached_source
 from vertebra._configuration.settings import settings
 from vertebra._formats.description import PresetDescription
+from vertebra._presets.inspect import inspect_preset
 from vertebra._resolve.open import open_folder
 from vertebra.errors import (
     HandleError,
     IntegrityError,
     OfflineError,
+    PluginError,
     PresetNotFoundError,
     SettingsError,
     SourceUnavailableError,
+    VertebraError,
 )
 from vertebra.testing import opened
 from vertebra_hf import hub as asking
@@ -184,6 +188,49 @@ def test_a_listing_that_is_unsound_is_unavailable(hub, source, body):
     hub.faults = [faults.other_content(body.replace("SHA", "0" * 40).encode(), paths="/api/*")]
     with pytest.raises(SourceUnavailableError):
         source.resolve_snapshot(HANDLE)
+
+
+def test_a_listing_of_too_many_values_is_not_parsed(hub, source):
+    """V11: a listing of 60 MB of empty objects took 1.6 GB."""
+    hub.commit(REPO, FILES)
+    body = b'{"siblings": [%s0]}' % (b"{}," * 800_000)
+    hub.faults = [faults.other_content(body, paths="/api/*")]
+    with pytest.raises(SourceUnavailableError, match="at most 1500000 are allowed"):
+        source.resolve_snapshot(HANDLE)
+
+
+LISTED = '{"sha": "SHA", "siblings": [{"rfilename": "model.safetensors", "size": SIZE, "blobId": "%s"}]}' % ("0" * 40)
+
+
+@pytest.mark.parametrize("size", ["-5", "1e16", "1e400", "10000000000000000", "9" * 19, "9" * 31, "9" * 5000])
+def test_a_listed_size_that_no_file_has_is_unavailable(hub, source, size):
+    """V9: sizes of a listing are added up, and files of that length are made: they are checked first."""
+    hub.commit(REPO, FILES)
+    body = LISTED.replace("SHA", "0" * 40).replace("SIZE", size)
+    hub.faults = [faults.other_content(body.encode(), paths="/api/*")]
+    for read in (lambda: opened(source).resolve(HANDLE), lambda: inspect_preset(f"hf://{REPO}")):
+        with pytest.raises(SourceUnavailableError):
+            read()
+
+
+def test_a_listed_size_that_the_disk_has_not_is_an_error_of_the_cache(hub, source):
+    """V9: the header of a weights file is kept in a sparse file of its length, which the file system may refuse."""
+    hub.commit(REPO, FILES)
+    facts = json.loads(LISTED.replace("SHA", "0" * 40).replace("SIZE", str(2**50)))
+    facts["siblings"].append({"rfilename": "config.json", "size": 2, "blobId": hashlib.sha1(b"blob 2\0{}").hexdigest()})
+    hub.faults = [faults.other_content(json.dumps(facts).encode(), paths="/api/*")]
+    with pytest.raises(VertebraError) as caught:
+        inspect_preset(f"hf://{REPO}")
+    assert not isinstance(caught.value, PluginError)
+
+
+def test_a_listed_name_that_is_no_text_is_left_out(hub, source):
+    """V9: a lone surrogate, which JSON can hold, cannot be a name."""
+    hub.commit(REPO, FILES)
+    body = LISTED.replace("SHA", "0" * 40).replace("SIZE", "1").replace("model.safetensors", "\\ud800")
+    hub.faults = [faults.other_content(body.encode(), paths="/api/*")]
+    folder = open_folder(f"hf://{REPO}")
+    assert (folder.names, len(folder.left_out)) == (set(), 1)
 
 
 # === The user's machine ===

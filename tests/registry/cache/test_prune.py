@@ -10,11 +10,11 @@ import pytest
 
 from vertebra import PresetHandle
 from vertebra._cache import prune as tidying
-from vertebra._cache.ownership import ABANDONED
 from vertebra._cache.prune import prune
 from vertebra._cache.scan import scan_cache
 from vertebra._cache.transfer.fetch import fetch_files
 from vertebra._resolve.open import open_folder
+from vertebra._system.ownership import ABANDONED
 from vertebra.errors import PresetNotFoundError
 
 LARGE = bytes(range(256)) * 20

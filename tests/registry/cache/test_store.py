@@ -10,8 +10,8 @@ import pytest
 from vertebra import PresetFile, PresetHandle
 from vertebra._cache.layout import file_path, preset_path, ref_path, sha256_of
 from vertebra._cache.manifest import Record
-from vertebra._cache.ownership import ABANDONED, is_abandoned
 from vertebra._cache.store import Store
+from vertebra._system.ownership import ABANDONED, is_abandoned
 from vertebra.errors import CacheError
 
 HANDLE = PresetHandle("toy", "a/b", "r1")

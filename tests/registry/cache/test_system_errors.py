@@ -8,8 +8,8 @@ import filelock
 import pytest
 
 from vertebra._cache.layout import key_of, sha256_of
-from vertebra._cache.ownership import ABANDONED
 from vertebra._cache.store import Store
+from vertebra._system.ownership import ABANDONED
 from vertebra.errors import CacheError
 
 

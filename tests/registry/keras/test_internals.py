@@ -129,6 +129,24 @@ def test_pending_variables_are_the_ones_that_keras_initialises_next():
     assert [internals.has_value(variable) for variable in (waiting.kernel, waiting.bias)] == [True, False]
 
 
+@of("global_state.set_global_attribute")
+def test_a_block_has_pending_variables_of_its_own_whose_number_can_be_limited():
+    def admit_one(count):
+        if count == 1:
+            raise RuntimeError("one is enough")
+
+    with keras.StatelessScope(initialize_variables=False):
+        waiting = dense()
+        with internals.own_pending(lambda count: None) as own:
+            inner = dense()
+        with pytest.raises(RuntimeError, match="one is enough"), internals.own_pending(admit_one) as limited:
+            dense()
+    assert own == [inner.kernel, inner.bias]
+    assert len(limited) == 1
+    assert internals.pending_variables() == [waiting.kernel, waiting.bias]
+    internals.pending_variables().clear()
+
+
 @of("Variable._autocast")
 def test_is_autocast():
     assert internals.is_autocast(keras.Variable(np.ones(2)))

@@ -170,6 +170,22 @@ def test_token_ids_that_no_vocabulary_has_are_refused(rewrite, refuse):
 
 
 @pytest.mark.keras(once=True)
+@pytest.mark.parametrize("shape", [(1, 8_000), (1, 1_025), (3, 1_000), (2_049, 1)])
+def test_one_that_would_take_all_memory_is_refused_before_anything_is_computed(rewrite, refuse, shape):
+    """V5: attention needs memory with the square of the length: 188 kB of token ids took 5 GB."""
+    rewrite(**{IDS: np.full(shape, 10**6, "int32")})  # no vocabulary has this id: computing would say so
+    assert "at most 2,048 numbers and an axis of 1,024" in refuse().problem
+
+
+@pytest.mark.keras(once=True)
+@pytest.mark.parametrize("shape", [(3, 16), (2, 15), (2, 16, 1), ()])
+def test_one_whose_outputs_do_not_fit_is_refused_before_anything_is_computed(rewrite, refuse, shape):
+    """V5: the shapes of stored outputs are compared with the inputs and the backbone first."""
+    rewrite(outputs__pooled_output=np.zeros(shape, "float32"), **{IDS: np.full((2, 8), 10**6, "int32")})
+    assert "other outputs" in refuse().problem
+
+
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:-1], lambda data: b"<html>" + data])
 def test_a_damaged_one_is_refused(preset, refuse, damage):
     (preset / CERTIFICATE).write_bytes(damage((preset / CERTIFICATE).read_bytes()))

@@ -9,7 +9,6 @@ import vertebra
 from vertebra import BackboneSpec, LocalSource, PresetFile, PresetHandle, PresetSpec, hookimpl
 from vertebra._configuration.settings import settings
 from vertebra._presets.lock import lock_presets
-from vertebra._resolve.filenames import MOST_FILES
 from vertebra._resolve.open import open_folder
 from vertebra.errors import (
     ClientMissingError,
@@ -25,6 +24,7 @@ from vertebra.errors import (
     SourceUnavailableError,
     UnknownNameError,
 )
+from vertebra.specs.presets import MOST_FILES
 
 
 class ToySource(LocalSource):

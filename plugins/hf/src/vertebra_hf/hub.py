@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import json
 import logging
 import math
 import os
@@ -73,15 +72,12 @@ class HubResponse(http.Response):
         """Reads the body as a JSON object.
 
         Raises:
-            SourceUnavailableError: the body is not a JSON object, such as the HTML of a login page.
+            SourceUnavailableError: the body is not a JSON object, such as the HTML of a login page, or is too large.
         """
-        body = http.read_all(self._handle, self, _LONGEST_LISTING)
-        with contextlib.suppress(ValueError, RecursionError):
-            if isinstance(data := json.loads(body), dict):
-                return data
-        kind = self.headers.get("content-type", "").partition(";")[0] or "no content type"
-        problem = f"sent {kind[:40]!r} instead of JSON; a proxy or login page may be in the way"
-        raise SourceUnavailableError(self._handle, f"{http.origin(self.url)} {problem}")
+        data = http.read_json(self._handle, self, _LONGEST_LISTING)
+        if not isinstance(data, dict):
+            raise SourceUnavailableError(self._handle, f"{http.origin(self.url)} does not respond as a hub does")
+        return data
 
 
 @dataclass(frozen=True, slots=True)

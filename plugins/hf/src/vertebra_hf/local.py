@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,8 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 _ALGORITHMS = {40: "git", 64: "sha256"}
 """Hash algorithms, by the length of a blob's name."""
 _MAIN = "main"
+_MOST_BYTES = 1_000
+"""More than a record of a commit has."""
 
 
 def external_file(repo: str, name: str, commit: str | None) -> Path | None:
@@ -65,7 +68,7 @@ def _commit(handle: PresetHandle, repo: str) -> str | None:
     if COMMIT.fullmatch(revision):
         return revision
     try:
-        commit = (_snapshots(repo).parent / "refs" / revision).read_text().strip()
+        commit = _record(_snapshots(repo).parent / "refs" / revision)
         return commit if COMMIT.fullmatch(commit) else None
     except UnicodeDecodeError:
         return None
@@ -76,6 +79,18 @@ def _commit(handle: PresetHandle, repo: str) -> str | None:
     text = "%s: the Hugging Face cache does not record the commit of its main branch; the only one there, %s, is used"
     logging.getLogger("vertebra").warning(text, handle, commits[0])
     return commits[0]
+
+
+def _record(path: Path) -> str:
+    """Returns the commit in a record of the cache, or no text if it is no record; other users may write to the cache.
+
+    Raises:
+        OSError: there is no record, or it may not be read.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:  # opening a pipe would wait for its writer
+        return ""
+    return path.read_text().strip()
 
 
 def _preset_file(root: Path, path: Path) -> PresetFile | None:

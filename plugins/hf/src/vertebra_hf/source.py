@@ -102,7 +102,7 @@ def repository_of(handle: PresetHandle) -> tuple[str, str]:
 def _snapshot(handle: PresetHandle, folder: str, facts: Mapping[str, Any]) -> Snapshot:
     try:
         commit, listed = str(facts["sha"]), [_listed_file(file) for file in facts["siblings"]]
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise SourceUnavailableError(handle, f"{endpoint()} does not respond as a hub does") from None
     if not COMMIT.fullmatch(commit) or (COMMIT.fullmatch(handle.revision or "") and commit != handle.revision):
         raise IntegrityError(handle, "the file list", f"it is of commit {commit[:40]!r}, not of the requested one")

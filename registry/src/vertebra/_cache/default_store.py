@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vertebra._cache.folders import warn_if_open
 from vertebra._cache.store import Store
 from vertebra._configuration.settings import settings
 from vertebra._system.user_paths import not_a_folder
@@ -12,7 +13,9 @@ from vertebra.errors import CacheError
 
 def default_store() -> Store:
     """Returns the store of this process."""
-    return Store(cache_folder(), [Path(tier) for tier in settings().cache_tiers])
+    root = cache_folder()
+    warn_if_open(root)
+    return Store(root, [Path(tier) for tier in settings().cache_tiers])
 
 
 def cache_folder() -> Path:

@@ -6,6 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from vertebra._system.regular_files import open_regular
+
 _BLOCK = 2**20
 
 
@@ -60,7 +62,7 @@ def digest_of(path: Path, expected: str | None = None, size: int | None = None) 
         OSError: the file cannot be read.
     """
     digest = Digest(expected, path.stat().st_size if size is None else size)
-    with open(path, "rb", opener=_open_quietly) as stream:
+    with open_regular(path, _open_quietly) as stream:
         while block := stream.read(_BLOCK):
             digest.update(block)
     return digest

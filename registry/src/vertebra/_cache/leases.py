@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+from vertebra._cache.folders import make_folder
 from vertebra._cache.store import Store
 
 LEASE = 120.0
@@ -25,9 +26,9 @@ def download_lock(store: Store, key: str, cancelled: threading.Event) -> Iterato
     from filelock import FileLock, Timeout
 
     lock, began = None, time.time()
-    with contextlib.suppress(OSError, NotImplementedError):  # a read-only folder, or a file system without locks
+    with contextlib.suppress(OSError, NotImplementedError):  # a read-only folder, a link, or no locks in a file system
         folder = store.root / "locks"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(store.root, folder, mode=0o700)
         lock = FileLock(folder / f"{key}.lock", mode=0o600)
         while True:
             try:

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from vertebra._cache.layout import is_hexadecimal
+from vertebra._system.regular_files import read_limited
 from vertebra._system.strict_json import parse_json
 from vertebra.errors import HandleError, PresetConfigError
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
 
+_MOST_BYTES = 64 * 2**20
+"""Largest entry: the file list of a preset with 100,000 files whose names are long."""
 Entry = dict[str, Any]
 """The data of one manifest entry, a small JSON file."""
 
@@ -31,7 +34,7 @@ class Record:
 def read_entry(path: Path) -> Entry | None:
     """Reads a manifest entry; returns None if it is missing or damaged, so that its files are fetched again."""
     try:
-        return parse_json(path.read_bytes(), lambda problem: PresetConfigError(path, problem))
+        return parse_json(read_limited(path, _MOST_BYTES), lambda problem: PresetConfigError(path, problem))
     except (OSError, PresetConfigError):
         return None
 

@@ -7,17 +7,20 @@ whose record is about to be written is younger than the blobs that are removed.
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vertebra._cache.ownership import is_abandoned
+from vertebra._cache.folders import entries
 from vertebra._cache.scan import CacheScan, Unpinned, last_used, scan_cache, size_of
-from vertebra._system.removal import remove_path
+from vertebra._system.ownership import is_abandoned
+from vertebra._system.removal import remove_below
 from vertebra.errors import PresetNotFoundError, close_names
 from vertebra.handles import PresetHandle
 
+log = logging.getLogger("vertebra")
 MARGIN = 3600.0
 """Age in seconds below which a blob without a preset, or a partial file of another machine, may still be in use."""
 _DAY = 86_400.0
@@ -58,28 +61,30 @@ def prune(
     """
     began = time.time()
     scan = scan_cache(root)
+    for link in scan.links:
+        log.warning("%s is a link, and not followed: the folder that it leads to is no part of the cache", link)
     removed = list(dict.fromkeys([*_named(scan, presets, unpinned), *_unused(scan, older_than)]))
     done = PruneReport([str(handle) for handle in removed])
     freed = {sha256 for handle in removed for _, sha256, _ in scan.presets[handle].blobs()}
-    entries = [path for handle in removed for path in scan.presets[handle].entries]
-    entries += [scan.ref_entries[handle] for handle, pinned in scan.refs.items() if pinned in removed]
+    notes = [path for handle in removed for path in scan.presets[handle].entries]
+    notes += [scan.ref_entries[handle] for handle, pinned in scan.refs.items() if pinned in removed]
     if dry_run:
         for handle in removed:
             del scan.presets[handle]
     else:
-        _remove(entries)
+        _remove(root, notes)
         scan = scan_cache(root)  # other processes may have changed the cache meanwhile
     # A blob of a removed preset is removed at once; the record of another young blob may be about to be written.
     blobs = [path for path in orphans(scan) if path.name in freed or _is_old(path)]
     partials = [path for path in scan.partials if is_abandoned(path, time.time(), MARGIN)]
-    locks = [path for path in (root / "locks").glob("*.lock") if time.time() - _touched(path) > _DAY]
+    locks = [path for path in entries(root / "locks") if path.suffix == ".lock" and time.time() - _touched(path) > _DAY]
     done.blobs, done.partials, done.locks = len(blobs), len(partials), len(locks)
     done.freed = size_of([*blobs, *partials])
     if not dry_run:
         # Another process may have started to use a blob in this moment.
-        _remove(path for path in blobs if _is_old(path) or (path.name in freed and _touched(path) < began))
-        _remove([*partials, *locks])
-        _remove_empty_folders(root / "presets")
+        _remove(root, (path for path in blobs if _is_old(path) or (path.name in freed and _touched(path) < began)))
+        _remove(root, [*partials, *locks])
+        _remove_empty_folders(root)
     return done
 
 
@@ -116,14 +121,15 @@ def _touched(path: Path) -> float:
     return max(status.st_mtime, status.st_ctime)  # a rename sets the ctime only
 
 
-def _remove(paths: Iterable[Path]) -> None:
+def _remove(root: Path, paths: Iterable[Path]) -> None:
     for path in paths:
-        remove_path(path)
+        remove_below(root, path)
 
 
-def _remove_empty_folders(presets: Path) -> None:
+def _remove_empty_folders(root: Path) -> None:
     """Removes empty folders, except young ones: a process creates a folder before it writes a file into it."""
-    for folder in [*presets.glob("*/files"), *presets.glob("*")]:
-        if time.time() - _touched(folder) > MARGIN:
-            with contextlib.suppress(OSError):  # not empty
+    presets = [path for path in entries(root / "presets") if not path.is_symlink()]
+    for folder in [*(path / "files" for path in presets), *presets]:
+        if not folder.is_symlink() and time.time() - _touched(folder) > MARGIN:
+            with contextlib.suppress(OSError):  # not there, or not empty
                 folder.rmdir()

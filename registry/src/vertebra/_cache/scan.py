@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vertebra._cache.folders import entries
 from vertebra._cache.layout import file_path, is_hexadecimal, preset_path, ref_path, sha256_of
 from vertebra._cache.manifest import Entry, Record, file_list_in, read_entry, record_in, ref_in
 from vertebra.handles import PresetHandle
@@ -52,6 +53,8 @@ class CacheScan:
     blobs: dict[str, Path] = field(default_factory=dict)
     """The blobs by SHA-256; a path may be damaged, or no file at all."""
     partials: list[Path] = field(default_factory=list)
+    links: list[Path] = field(default_factory=list)
+    """Links in place of folders: nothing behind them is a part of the cache."""
     unreadable: list[Path] = field(default_factory=list)
     """Manifest entries that are malformed, or are not at the path that belongs to their handle."""
 
@@ -74,26 +77,34 @@ class CacheScan:
         return list(dict.fromkeys([*same, *revisions]))
 
 
-def scan_cache(root: Path) -> CacheScan:
-    """Scans a cache folder; a missing folder is like an empty one."""
+def scan_cache(root: Path, follow: bool = False) -> CacheScan:
+    """Scans a cache folder; a missing folder is like an empty one.
+
+    Args:
+        root: The cache folder.
+        follow: Whether its folders may be links, as in a bundle or a tier, of which nothing is removed.
+    """
     scan = CacheScan(root)
-    for path in _files(root / "presets"):
+    folders = [root / name for name in ("presets", "refs", "blobs", "partial", "locks")]
+    blobs = entries(root / "blobs", follow)
+    scan.links = [] if follow else [path for path in (*folders, *blobs) if path.is_symlink()]
+    for path in _files(root / "presets", follow):
         entry = read_entry(path)
         if path.name == "preset.json":
             _add_file_list(scan, path, entry)
         else:
             _add_record(scan, path, entry)
-    for path in _files(root / "refs"):
+    for path in _files(root / "refs", follow):
         handle, pinned = _handle(entry := read_entry(path)), ref_in(entry or {})
         if handle is None or pinned is None or path != ref_path(root, handle):
             scan.unreadable.append(path)
         else:
             scan.refs[handle], scan.ref_entries[handle] = pinned, path
-    for folder in _entries(root / "blobs"):
-        for path in _entries(folder):
+    for folder in blobs:
+        for path in entries(folder, follow):
             if is_hexadecimal(path.name) and path.name.startswith(folder.name):
                 scan.blobs[path.name] = path
-    scan.partials = list(_entries(root / "partial"))
+    scan.partials = entries(root / "partial", follow)
     return scan
 
 
@@ -142,17 +153,10 @@ def _handle(entry: Entry | None) -> PresetHandle | None:
     return None
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path, follow: bool = False) -> Iterator[Path]:
     """Yields the manifest entries below a folder."""
-    for path in _entries(folder):
+    for path in entries(folder, follow):
         if path.suffix == ".json":
             yield path
         elif path.is_dir() and not path.is_symlink():
             yield from _files(path)
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError:  # missing, just removed, or not a folder
-        return []

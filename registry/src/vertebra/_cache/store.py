@@ -20,15 +20,17 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from vertebra._cache.digest import digest_of
+from vertebra._cache.folders import entries, make_folder
 from vertebra._cache.layout import blob_path, file_path, is_regular_file, preset_path, ref_path, sha256_of
 from vertebra._cache.manifest import Entry, Record, file_list_in, read_entry, record_in, ref_in
-from vertebra._cache.ownership import _unfinished_name, is_abandoned, is_surely_abandoned
 from vertebra._cache.revisions import IsRevision, warn_misnamed
 from vertebra._system.atomic_save import sync, sync_folder
+from vertebra._system.ownership import is_abandoned, is_surely_abandoned, unfinished_name
 from vertebra._system.strict_json import dump_json
 from vertebra.errors import CacheError, VertebraError
 from vertebra.handles import PresetHandle
@@ -113,7 +115,7 @@ class Store:
         with self.translate_os_errors():
             sync(stage)
             stage.chmod(0o444)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.root, target.parent)
             if target.is_dir() and not target.is_symlink():  # not created by Vertebra
                 target.replace(stage.with_suffix(".aside"))
                 shutil.rmtree(stage.with_suffix(".aside"))
@@ -142,9 +144,8 @@ class Store:
     def stage(self, folder: str, key: str) -> Path:
         """Creates an empty file with a unique name."""
         with self.translate_os_errors():
-            root = self.root / folder
-            root.mkdir(parents=True, exist_ok=True)
-            path = root / _unfinished_name(key)
+            make_folder(self.root, self.root / folder)
+            path = self.root / folder / unfinished_name(key)
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600))
             return path
 
@@ -153,7 +154,7 @@ class Store:
 
         The file is renamed if its process has ended for certain, and copied if the process may still run.
         """
-        target = abandoned.with_name(_unfinished_name(key))
+        target = abandoned.with_name(unfinished_name(key))
         try:
             if not is_regular_file(abandoned, None) or not os.access(abandoned, os.R_OK | os.W_OK):
                 return None
@@ -188,7 +189,7 @@ class Store:
 
     def partials(self, key: str = "*") -> list[Path]:
         """Returns the paths of the partial files of a key, running or abandoned."""
-        return sorted((self.root / "partial").glob(f"{key}.*.tmp"))
+        return [path for path in entries(self.root / "partial") if fnmatchcase(path.name, f"{key}.*.tmp")]
 
     def folders(self) -> tuple[Path, ...]:
         """Returns the folders that are searched, in this order."""
@@ -209,7 +210,7 @@ class Store:
                 stage.write_bytes(dump_json(entry))
                 stage.chmod(0o644)  # readable by all users, as blobs are: a tier may belong to another user
                 sync(stage)
-                target.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(self.root, target.parent)
                 stage.replace(target)
                 sync_folder(target.parent)
             finally:

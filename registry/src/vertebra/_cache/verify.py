@@ -14,7 +14,7 @@ from vertebra._cache.revisions import IsRevision
 from vertebra._cache.scan import CacheScan, scan_cache, size_of
 from vertebra._cache.store import Store
 from vertebra._cache.transfer.progress import Advance
-from vertebra._system.removal import remove_path
+from vertebra._system.removal import remove_below
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
 
@@ -54,7 +54,7 @@ def verify_store(
     Returns:
         The damaged files, and the number of bytes that were hashed.
     """
-    scans = [scan_cache(root) for root in store.folders()]
+    scans = [scan_cache(root, follow=root != store.root) for root in store.folders()]
     available = {sha256 for scan in scans for sha256 in scan.blobs}
     total = sum(size_of([*scan.blobs.values()]) for scan in scans)
     corrupt: list[CorruptEntry] = []
@@ -106,6 +106,8 @@ def _check_blobs(scan: CacheScan) -> Iterator[tuple[str, CorruptEntry | None]]:
 
 def _check_entries(scan: CacheScan, available: set[str], sound: Mapping[str, Path]) -> Iterator[CorruptEntry]:
     """Compares the records of files with the file lists, and with the blobs that are present."""
+    for path in scan.links:
+        yield CorruptEntry(scan.root, path, "it is a link, where the cache has a folder; it is not followed")
     for path in scan.unreadable:
         yield CorruptEntry(scan.root, path, "it is malformed, or its name does not belong to its handle")
     for preset in scan.presets.values():
@@ -149,9 +151,10 @@ def _digest_mismatch(listed: PresetFile, record: Record, blob: Path | None) -> s
 def _forget_removed(store: Store) -> None:
     """Removes the records of blobs that were removed."""
     own = scan_cache(store.root)  # before the scan of blobs: processes write a record after its blob
-    available = {sha256 for root in store.folders() for sha256 in scan_cache(root).blobs}
+    folders = [(root, root != store.root) for root in store.folders()]
+    available = {sha256 for root, follow in folders for sha256 in scan_cache(root, follow).blobs}
     for entry in _check_entries(own, available, {}):
-        remove_path(entry.path)
+        remove_below(store.root, entry.path)
 
 
 def _repair(entry: CorruptEntry) -> bool:
@@ -159,4 +162,4 @@ def _repair(entry: CorruptEntry) -> bool:
     path = entry.path
     if is_hexadecimal(path.name) and corruption_of(path, path.name, None) is None:
         return True
-    return remove_path(path)
+    return remove_below(entry.root, path)

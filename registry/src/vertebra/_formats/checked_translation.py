@@ -65,7 +65,8 @@ class CheckedTranslation(Translation):
         rules = self._call("rules", self._translation.rules, arguments)
         self._require(_is_table(rules), f"rules returned {shown(rules)}, expected a dict of TensorRule by weight")
         for weight, rule in rules.items():
-            self._require(isinstance(rule, TensorRule), f"rules returned {shown(rule)} for {weight}, not a TensorRule")
+            if not isinstance(rule, TensorRule):
+                raise self._broken(f"rules returned {shown(rule)} for {weight}, not a TensorRule")
         return dict(rules)
 
     def ineffective_arguments(self, arguments: Mapping[str, Any]) -> tuple[str, ...]:

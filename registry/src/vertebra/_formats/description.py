@@ -7,16 +7,27 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from vertebra._arguments import number_of_layers
 from vertebra._formats.backbone_tensors import BackboneTensors, find_backbone
 from vertebra._formats.checked_translation import CheckedTranslation
 from vertebra._formats.migration import new_name
-from vertebra._resolve.preset_folder import PresetFolder
+from vertebra._resolve.preset_folder import PresetFolder, config_error
 from vertebra._weights.checkpoint import Checkpoint, CheckpointHeader, open_checkpoint, read_headers
 from vertebra._weights.file_kind import FileKind
 from vertebra._weights.match import Match, any_match, match
 from vertebra._weights.safetensors.file_kind import SAFETENSORS
 from vertebra._weights.tensor_entry import TensorEntry
+from vertebra.errors import PresetConfigError
+from vertebra.errors.base import shown
 from vertebra.translations import TensorRule, Translation
+
+_CHECK_EACH = 500
+"""Variables after which a backbone that is built is compared with the number of tensors: most have fewer."""
+
+
+def _most_weights(filled: int) -> int:
+    """Returns more variables than a backbone has whose tensors fill this number of weights."""
+    return 2 * filled + _CHECK_EACH
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +153,56 @@ class OpenPreset:
         Raises:
             PluginError: it has not.
         """
-        translation, tensors = self.description.translation, self.backbone_tensors()
+        translation = self.description.translation
         if isinstance(translation, CheckedTranslation):
+            tensors = self.backbone_tensors()
             weights = {name for name in weights if name in tensors.rules or not any_match(name, translation.optional)}
             rules = {name for name, rule in tensors.rules.items() if name in weights or rule.tensor in tensors.own}
             translation.check_weights(rules, weights)
+
+    def admit(self, backbone: str, overrides: Mapping[str, Any], count: int) -> None:
+        """Ends the build of a backbone of far more weights than the files can fill: each layer takes milliseconds.
+
+        A tensor may fill several weights, by the rules of a translation, and layers have variables of other kinds.
+
+        Args:
+            backbone: The name of the class.
+            overrides: Arguments of its constructor, instead of those of the config.
+            count: The number of variables that it has already.
+
+        Raises:
+            PresetConfigError: more variables are not needed.
+        """
+        if count % _CHECK_EACH or count < _most_weights(len(self.entries)):
+            return
+        if count < _most_weights(self._filled_weights()):
+            return
+        raise self._too_few_tensors(f"{backbone} would have more than {count:,} weights", overrides)
+
+    def check_layers(self, backbone: type, overrides: Mapping[str, Any]) -> None:
+        """Checks, before anything is built, that the tensors are enough for the layers; each takes milliseconds.
+
+        Args:
+            backbone: The class.
+            overrides: Arguments of its constructor, instead of those of the config.
+
+        Raises:
+            PresetConfigError: there are more layers than weights that the tensors can fill.
+        """
+        layers = number_of_layers(backbone, self.description.arguments | dict(overrides))
+        if layers > len(self.entries) and layers > self._filled_weights():
+            raise self._too_few_tensors(f"{backbone.__name__} would have {layers:,} layers", overrides)
+
+    def _filled_weights(self) -> int:
+        """Returns the number of weights that the tensors fill by the rules of the translation."""
+        rules = {} if self.description.translation is None else self.backbone_tensors().rules
+        return sum(rule.tensor in self.entries for rule in rules.values())
+
+    def _too_few_tensors(self, problem: str, overrides: Mapping[str, Any]) -> PresetConfigError:
+        given = ", ".join(f"{name}={shown(value)}" for name, value in overrides.items())
+        remedy = f"Check the arguments that replace the config's ({given}), and then the file" if given else ""
+        problem += f", and its weights files hold {len(self.entries):,} tensors"
+        return config_error(self.description.folder, problem, remedy)
 
     def backbone_tensors(self) -> BackboneTensors:
         """Finds the backbone's tensors; without a translation, each tensor fills the weight of its name.

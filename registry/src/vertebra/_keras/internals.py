@@ -49,6 +49,28 @@ def pending_variables() -> list[Any]:
     return pending
 
 
+@contextlib.contextmanager
+def own_pending(admit: Callable[[int], None]) -> Iterator[list[Any]]:
+    """Lets Keras note variables that wait to be initialised in a list of the block's own, and forget it afterwards.
+
+    Args:
+        admit: Called with the number of variables before one more is noted; it may raise.
+    """
+    from keras.src.backend.common import global_state
+
+    class Pending(list[Any]):
+        def append(self, variable: Any) -> None:
+            admit(len(self))
+            super().append(variable)
+
+    before, pending = pending_variables(), Pending()
+    global_state.set_global_attribute("uninitialized_variables", pending)
+    try:
+        yield pending
+    finally:
+        global_state.set_global_attribute("uninitialized_variables", before)
+
+
 def is_autocast(variable: Any) -> bool:
     """Says whether a variable is cast to the compute dtype of the layer that uses it.
 

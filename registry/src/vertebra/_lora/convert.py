@@ -11,6 +11,7 @@ from vertebra._lora.files.adapter_files import AdapterFiles, read_files
 from vertebra._lora.files.describe import describe_peft
 from vertebra._lora.files.dispatch import peft_folder, read_adapter
 from vertebra._system.atomic_save import replacing_folder
+from vertebra._system.strict_json import limited_bytes
 from vertebra.errors import LoraStateError
 from vertebra.file_names import ADAPTER_CONFIG, ADAPTER_PICKLE, ADAPTER_TENSORS
 from vertebra.specs import LoraReceipt
@@ -58,6 +59,6 @@ def _rewrite(files: AdapterFiles, target: str | Path) -> list[str]:
     with replacing_folder(folder) as stage:
         arrays = {name: tensors.view(name) for name in tensors.header.entries}
         write_arrays(stage / ADAPTER_TENSORS, arrays, {"format": "pt"})
-        (stage / ADAPTER_CONFIG).write_bytes(config.read_bytes())
+        (stage / ADAPTER_CONFIG).write_bytes(limited_bytes(config))
         files.check_read([config, pickle])
     return files.pickle_notes(tensors.header)

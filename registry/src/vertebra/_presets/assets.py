@@ -23,6 +23,7 @@ from vertebra._resolve.filenames import unsafe_names
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.foreign_json import read_foreign_json
 from vertebra._system.links import outside_store, targets_outside
+from vertebra._system.regular_files import open_regular, problem_of
 from vertebra._tasks.preset_files import LocalFiles
 from vertebra._tasks.tokenizers import TranslatedTokenizer, same_tokens, translate_tokenizer, write_files
 from vertebra._weights.file_kind import FileKind
@@ -320,10 +321,10 @@ def _take_original(paths: dict[str, Path], source: Format, target: Format) -> Ma
 
 def _copy(path: Path, target: Path) -> None:
     try:
-        source = path.open("rb")
+        source = open_regular(path)
     except OSError as error:
         raise PresetConfigError(
-            path, f"it cannot be read ({error.strerror})", "Make the file readable, or move it out of the preset"
+            path, problem_of(error), "Make the file readable, or move it out of the preset"
         ) from error
     with source, target.open("wb") as file:
         shutil.copyfileobj(source, file, _BLOCK)

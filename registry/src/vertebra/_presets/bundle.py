@@ -101,7 +101,7 @@ def read_bundle(presets: Sequence[str], path: Path, advance: Advance | None = No
         IntegrityError: a file of the bundle is damaged.
         CacheError: the cache cannot be written.
     """
-    scan = scan_cache(path)
+    scan = scan_cache(path, follow=True)
     if not scan.presets:
         problem = "the folder is not a bundle: it holds no presets" if path.is_dir() else "there is no such folder"
         raise PresetNotFoundError(path, problem, remedy="Create a bundle with: vertebra bundle PRESET... -o DIR")

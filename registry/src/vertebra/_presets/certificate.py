@@ -42,9 +42,10 @@ _TENSOR_CORES = 3e-3
 _QUANTIZED = 1e-2
 """The limit for layers that round their inputs to integers: a tie may round the other way."""
 _SAVE_AGAIN = "Check that config and certificate belong together, or save the preset again"
-_MOST_ITEMS = 2**20
-"""Most numbers in one input: a hostile certificate must not need more memory than the weights."""
-_MOST_TEXTS, _MOST_IDS = 100, 16
+_MOST_NUMBERS, _LONGEST = 2_048, 1_024
+"""Most numbers of an input that has another shape than the backbone's sample, and its longest axis: a hostile
+certificate must not need more memory than the weights, and that of attention grows with the square of the length."""
+_MOST_TEXTS, _MOST_CHARACTERS, _MOST_IDS = 100, 4_096, 16
 _MASK = "inputs/padding_mask"
 log = logging.getLogger("vertebra")
 
@@ -122,14 +123,15 @@ def replay(backbone: Any, certificate: Certificate) -> Verdict:
     facts = {name: tensors.header.metadata.get(name, "") for name in ("runtime", "dtype")}
     sample = backbone.sample_inputs()
     inputs = _stored_inputs(handle, stored, sample)
+    expected = {name: array for name, array in stored.items() if not name.startswith("inputs/")}
+    _check_outputs(handle, backbone, expected, {len(array) for array in inputs if array.ndim})
     try:
         outputs = flatten("outputs", _run(backbone, keras.tree.pack_sequence_as(sample, inputs)))
     except Exception as error:  # token ids outside the vocabulary, or any other input that the layers refuse
         problem = f"the backbone cannot run on its stored input ({type(error).__name__}: {error})"
         raise CertificateError(handle, problem, _SAVE_AGAIN) from error
-    expected = {name: array for name, array in stored.items() if not name.startswith("inputs/")}
     if _kinds(outputs) != _kinds(expected):
-        raise CertificateError(handle, "its certificate has other outputs than the backbone", _SAVE_AGAIN)
+        raise _other_outputs(handle)
     limit = max(_limit(backbone, str(backbone.compute_dtype)), _limit(backbone, facts["dtype"]))
     outputs, expected = (_of_tokens(backbone, arrays, stored.get(_MASK)) for arrays in (outputs, expected))
     differences = {name.removeprefix("outputs/"): difference(outputs[name], expected[name]) for name in expected}
@@ -150,13 +152,40 @@ def _of_tokens(backbone: Any, outputs: Mapping[str, Any], mask: Any) -> dict[str
 
 
 def _stored_inputs(handle: PresetHandle, stored: Mapping[str, Any], sample: Any) -> list[Any]:
-    """Returns the stored inputs in the order of the sample's, after comparing their dtypes and ranks."""
+    """Returns the stored inputs in the order of the sample's, after comparing their dtypes, ranks and sizes."""
     wanted = flatten("inputs", sample)
     inputs = {name: stored[name] for name in stored if name.startswith("inputs/")}
     kinds, expected = ({name: (a.dtype, a.ndim) for name, a in arrays.items()} for arrays in (inputs, wanted))
-    if kinds != expected or any(array.size > _MOST_ITEMS for array in inputs.values()):
+    if kinds != expected:
         raise CertificateError(handle, "its certificate has other inputs than the backbone", _SAVE_AGAIN)
+    for name, array in inputs.items():
+        if array.shape != wanted[name].shape and not _is_small(array.shape):
+            problem = f"the input {name.removeprefix('inputs/')} of its certificate has the shape {array.shape}"
+            limits = f"at most {_MOST_NUMBERS:,} numbers and an axis of {_LONGEST:,} are computed"
+            raise CertificateError(handle, f"{problem}; {limits}", _SAVE_AGAIN)
     return [inputs[name] for name in wanted]
+
+
+def _is_small(shape: tuple[int, ...]) -> bool:
+    return math.prod(shape) <= _MOST_NUMBERS and max(shape, default=0) <= _LONGEST
+
+
+def _check_outputs(handle: PresetHandle, backbone: Any, stored: Mapping[str, Any], batches: set[int]) -> None:
+    """Compares the shapes of stored outputs with those known of the backbone, before anything is computed."""
+    known = {name: tensor.shape for name, tensor in flatten("outputs", backbone.output).items()}
+    shapes = {name: array.shape for name, array in stored.items()}
+
+    def fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
+        sizes = list(zip(shape, expected, strict=False))
+        is_batch = not shape or expected[0] is not None or not batches or shape[0] in batches
+        return len(shape) == len(expected) and is_batch and all(wanted in (None, size) for size, wanted in sizes)
+
+    if shapes.keys() != known.keys() or not all(fits(shape, known[name]) for name, shape in shapes.items()):
+        raise _other_outputs(handle)
+
+
+def _other_outputs(handle: PresetHandle) -> CertificateError:
+    return CertificateError(handle, "its certificate has other outputs than the backbone", _SAVE_AGAIN)
 
 
 def _kinds(arrays: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
@@ -252,6 +281,9 @@ def replay_texts(
         if name.startswith("inputs/")
     }
     try:
+        made = text_inputs(found.tokenizer, texts, stored, _LONGEST + 1)
+        if not all(_is_small(array.shape) for array in made.values()):
+            return TextVerdict(texts, name, False, f"its texts have more than {_MOST_NUMBERS:,} tokens")
         sample = _sample_again(task, found.tokenizer, texts, stored)
     except Exception as error:  # the texts are from a file, and tokenizer and task from plugins
         problem = f"its tokenizer cannot encode the certificate's texts ({type(error).__name__}: {error})"
@@ -268,7 +300,8 @@ def _stored_texts(certificate: Certificate) -> list[Any]:
     except (ValueError, RecursionError):
         texts = None
     is_list = isinstance(texts, list) and 0 < len(texts) <= _MOST_TEXTS
-    if not is_list or not all(isinstance(text, str | list) for text in texts):
+    is_short = is_list and len(str(texts)) <= _MOST_CHARACTERS
+    if not is_short or not all(isinstance(text, str | list) for text in texts):
         raise CertificateError(certificate.handle, "the texts of its certificate cannot be read", _SAVE_AGAIN)
     return list(texts)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.file_identity import identity_of
+from vertebra._system.strict_json import limited_bytes
 from vertebra._weights.safetensors.format import MappedTensors
 from vertebra._weights.safetensors.writing import write_tensors
 from vertebra.errors import CertificateError
@@ -92,4 +93,4 @@ def not_certified(folder: PresetFolder) -> CertificateError:
 
 def digest_of_config(path: Path) -> str:
     """Returns the SHA-256 of a config, which certificates record."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(limited_bytes(path)).hexdigest()

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from vertebra._discovery.catalog import BACKBONES, catalog, presets
+from vertebra._formats.backbone_tensors import BackboneTensors
 from vertebra._formats.description import OpenPreset, PresetDescription
 from vertebra._formats.registry import read_description
 from vertebra._presets.untied_heads import untied_heads
@@ -45,19 +46,20 @@ def _inspect(folder: PresetFolder, download: bool) -> dict[str, Any]:
     if sum(missing.values()) > MOST_BYTES:
         return _describe_config(description, missing) | describe_text(description, None)
     preset = description.open_headers()
-    return describe(preset, download) | {
+    tensors = preset.backbone_tensors()
+    return describe(preset, download, tensors) | {
         "not_downloaded": {},
         "not_read": preset.description.not_read,
         "difference": preset.description.difference,
-        "untied_heads": _untied_heads(preset),
+        "untied_heads": _untied_heads(preset, tensors),
         "left_out": folder.left_out,
-        "notes": list(preset.backbone_tensors().notes),
+        "notes": list(tensors.notes),
     }
 
 
-def _untied_heads(preset: OpenPreset) -> list[str] | None:
+def _untied_heads(preset: OpenPreset, tensors: BackboneTensors) -> list[str] | None:
     """Returns the result of `untied_heads.untied_heads`; maps the weights only if a head must be compared."""
-    untied, tensors = preset.description.untied, preset.backbone_tensors()
+    untied = preset.description.untied
     heads = untied_heads(untied, tensors.rules, tensors.outside, preset.entries)
     if heads is not None or not all(map(preset.description.folder.is_local, preset.header.files)):
         return heads
@@ -89,10 +91,17 @@ def _describe_config(description: PresetDescription, missing: Mapping[str, int])
     }
 
 
-def describe(preset: OpenPreset, download: bool = False) -> dict[str, Any]:
-    """Returns the description of an open preset as plain data, from its config, headers and small files."""
-    tensors = [describe_tensor(name, entry) for name, entry in _named_tensors(preset).items()]
-    text = describe_text(preset.description, preset.backbone_tensors().outside, download)
+def describe(preset: OpenPreset, download: bool = False, found: BackboneTensors | None = None) -> dict[str, Any]:
+    """Returns the description of an open preset as plain data, from its config, headers and small files.
+
+    Args:
+        preset: The preset.
+        download: Whether files of more than 25 MB are downloaded.
+        found: The backbone's tensors, if they were found before.
+    """
+    found = found or preset.backbone_tensors()
+    tensors = [describe_tensor(name, entry) for name, entry in _named_tensors(preset, found.rules).items()]
+    text = describe_text(preset.description, found.outside, download)
     return _describe(preset.description, preset.header.files, tensors) | text
 
 
@@ -135,9 +144,9 @@ def _describe(
     }
 
 
-def _named_tensors(preset: OpenPreset) -> dict[str, TensorEntry]:
+def _named_tensors(preset: OpenPreset, rules: Mapping[str, TensorRule]) -> dict[str, TensorEntry]:
     """Returns the tensors by the names of the weights they fill, in the architecture's order, then the unused ones."""
-    rules, entries = preset.backbone_tensors().rules, preset.entries
+    entries = preset.entries
     used = {rule.tensor for rule in rules.values()}
     named = {
         weight: _describe_weight(rule, entries[rule.tensor]) for weight, rule in rules.items() if rule.tensor in entries
@@ -148,6 +157,8 @@ def _named_tensors(preset: OpenPreset) -> dict[str, TensorEntry]:
 def _describe_weight(rule: TensorRule, entry: TensorEntry) -> TensorEntry:
     """Describes a weight by its tensor, or by its part of a fused tensor."""
     shape = weight_shape(rule, entry.shape) or entry.shape
+    if shape == entry.shape:
+        return entry
     return replace(entry, shape=shape, size=entry.size * math.prod(shape) // max(math.prod(entry.shape), 1))
 
 

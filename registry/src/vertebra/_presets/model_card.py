@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra._discovery.catalog import BACKBONES, catalog
+from vertebra._system.regular_files import read_limited
 
 CARD = "README.md"
 _LIBRARIES = {"native": "vertebra", "kerashub": "keras-hub", "transformers": "transformers"}
@@ -95,9 +96,7 @@ def _signed(front: Mapping[str, Any], name: str, body: Sequence[str], table: str
 def is_generated(path: Path) -> bool:
     """Says whether a model card was generated and not edited since, so that it can be generated again."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        if path.stat().st_size > _MOST_BYTES:
-            return False
-        card = path.read_text(encoding="utf-8")
+        card = read_limited(path, _MOST_BYTES).decode().replace("\r\n", "\n")
         signature = _ANY_SIGNATURE.search(card)
         return signature is not None and signature[1] == _digest(card[: signature.start()])
     return False

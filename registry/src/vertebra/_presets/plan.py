@@ -10,7 +10,7 @@ from typing import Any
 
 from vertebra._discovery import runtimes
 from vertebra._discovery.backbone_classes import bind_any
-from vertebra._formats.description import PresetDescription
+from vertebra._formats.description import OpenPreset, PresetDescription
 from vertebra._formats.registry import read_description
 from vertebra._keras.dtype_names import DTYPES, not_a_dtype
 from vertebra._resolve.consistent_read import read_consistently
@@ -111,15 +111,16 @@ def _plan(folder: PresetFolder, dtype: str, runtime: Runtime | None, lora_rank: 
     of_backbone = [file for file in folder.files if file.name in names | {CONFIG}]
     is_local = all(file.path is not None for file in of_backbone)
     stored = sum(file.size for file in of_backbone if file.name != CONFIG)
-    weights = _read_weights(description, runtime) if is_local else _estimate_weights(description, stored)
-    outside = description.open_headers().backbone_tensors().outside if is_local else None
-    uses = describe_uses(description, outside, tokenizer=False)
+    preset = description.open_headers() if is_local else None
+    tensors = preset.backbone_tensors() if preset else None
+    weights = _stored_weights(preset, tensors.rules, runtime) if preset and tensors else _estimated(description, stored)
+    uses = describe_uses(description, tensors.outside if tensors else None, tokenizer=False)
     task = uses.tasks[0] if uses.tasks else None
     read = [file for file in folder.files if file in of_backbone or (task and file.name in uses.files.fetched)]
     head = (task.facts.parameters or 0) if task else 0
     floats = "float32" if dtype.startswith("mixed") else dtype
     parameters = sum(weight.parameters for weight in weights)
-    lora = None if lora_rank is None else _lora_parameters(description, LoraConfig(lora_rank))
+    lora = None if lora_rank is None else _lora_parameters(description, LoraConfig(lora_rank), preset)
     return Plan(
         handle=str(folder.handle),
         format=description.format,
@@ -158,10 +159,8 @@ def _loaded_dtype(stored: str, dtype: str) -> str:
     return dtype if "float" in stored else stored
 
 
-def _read_weights(description: PresetDescription, runtime: Runtime | None) -> list[_Weight]:
-    """Reads the sizes and dtypes of the weights from the headers of the files."""
-    preset = description.open_headers()
-    rules = preset.backbone_tensors().rules
+def _stored_weights(preset: OpenPreset, rules: Mapping[str, TensorRule], runtime: Runtime | None) -> list[_Weight]:
+    """Returns the sizes and dtypes of the weights, from the headers of the files."""
     present = [(rule, preset.entries[rule.tensor]) for rule in rules.values() if rule.tensor in preset.entries]
     return [_weight(rule, entry, runtime) for rule, entry in present]
 
@@ -174,7 +173,7 @@ def _weight(rule: TensorRule, entry: TensorEntry, runtime: Runtime | None) -> _W
     return _Weight(math.prod(weight_shape(rule, entry.shape) or entry.shape), entry.dtype, viewed)
 
 
-def _estimate_weights(description: PresetDescription, stored: int) -> list[_Weight]:
+def _estimated(description: PresetDescription, stored: int) -> list[_Weight]:
     """Estimates the weights of a preset whose files are not local.
 
     The architecture, built without values, gives the shapes; the listed size of the files, `stored`, the dtype.
@@ -185,19 +184,22 @@ def _estimate_weights(description: PresetDescription, stored: int) -> list[_Weig
     return [_Weight(parameters, stored_dtype if "float" in dtype else dtype) for parameters, dtype in weights]
 
 
-def _abstract(description: PresetDescription) -> tuple[Any, Mapping[str, Any]]:
+def _abstract(description: PresetDescription, preset: OpenPreset | None = None) -> tuple[Any, Mapping[str, Any]]:
     bind_any(description.backbone)
     from vertebra._presets.build.backbone import build, class_of
     from vertebra._weights.abstract import abstract_build
     from vertebra._weights.layer_paths import weight_names
 
+    backbone_class = class_of(description)
+    if preset is not None:
+        preset.check_layers(backbone_class, {})
     with abstract_build():
-        backbone = build(class_of(description), description, {})
+        backbone = build(backbone_class, description, {})
     return backbone, weight_names(backbone)
 
 
-def _lora_parameters(description: PresetDescription, config: LoraConfig) -> int:
-    backbone, _ = _abstract(description)
+def _lora_parameters(description: PresetDescription, config: LoraConfig, preset: OpenPreset | None) -> int:
+    backbone, _ = _abstract(description, preset)
     from vertebra._lora.layers.linear_view import view_of
     from vertebra._lora.targets import find_default_targets, roles_of
 

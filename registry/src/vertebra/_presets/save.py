@@ -22,6 +22,7 @@ from vertebra._resolve.open import open_folder
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._resolve.span_attributes import attributes_of_backbone
 from vertebra._system.atomic_save import replacing_folder
+from vertebra._system.regular_files import open_regular
 from vertebra._system.spans import annotate, is_recording, traced
 from vertebra._tasks.preset_files import LocalFiles
 from vertebra._tasks.tasks import write_task
@@ -139,7 +140,7 @@ def _local_paths(folder: PresetFolder, names: Sequence[str]) -> list[Path | str]
         try:
             path = folder.find(name)
             if path is not None:
-                path.open("rb").close()
+                open_regular(path).close()
             paths.append(path or NOT_LOCAL)
         except PresetError as error:  # such as a symlink that leads out of the folder
             paths.append(f"it cannot be read: {getattr(error, 'problem', error)}")

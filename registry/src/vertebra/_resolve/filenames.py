@@ -10,13 +10,15 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-MOST_FILES = 100_000
+_MOST_FOLDERS = 64
 LONGEST = 1_000
 """The most bytes of a name; each segment has at most 255, as file systems require."""
 _LONGEST_SHOWN = 200
 _UNSAFE = re.compile(r"[\\\x00-\x1f\x7f:]")
 _IMPOSSIBLE = re.compile(r'[<>"|?*]')
-_DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])(\.|$)", re.IGNORECASE)
+_OTHER_FOLDER = re.compile(r"(^|/)\.{0,2}(/|\Z)")
+_REMOVED_END = re.compile(r"[. ](/|\Z)")
+_DEVICES = re.compile(r"(^|/)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])([./]|\Z)", re.IGNORECASE)
 """Names that Windows reserves for devices, with any extension."""
 
 
@@ -28,12 +30,14 @@ def unsafe_names(names: Sequence[str]) -> dict[str, str]:
     """
     unsafe = {name: reason for name in names if (reason := _problem_with_one(name))}
     unsafe |= {name: f"is listed {times} times" for name, times in Counter(names).items() if times > 1}
-    files = {_folded(name): name for name in names if name not in unsafe}
-    for name in names:
-        ends = (index for index, letter in enumerate(name) if letter == "/")
-        file = next((files[folded] for end in ends if (folded := _folded(name[:end])) in files), None)
-        if file is not None and name not in unsafe:
-            unsafe[name] = f"is in a folder with the name of the file {file!r}"
+    folded = {name: _folded(name).replace("/", "\0") for name in names if name not in unsafe}
+    files = {key: name for name, key in folded.items()}
+    outer = None  # sorted, with the least letter between segments, what would be in a folder comes after its name
+    for name in sorted(folded, key=folded.__getitem__):
+        if outer is not None and folded[name].startswith(f"{outer}\0"):
+            unsafe[name] = f"is in a folder with the name of the file {files[outer]!r}"
+        else:
+            outer = folded[name]
     return unsafe
 
 
@@ -62,22 +66,26 @@ def shown(name: str) -> str:
 
 def _folded(name: str) -> str:
     """Returns one text for all names that some file system takes for the same: other case, or composed accents."""
+    if name.isascii():
+        return name.casefold()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
 def _problem_with_one(name: str) -> str | None:
-    parts = name.split("/")
     try:
-        sizes = [len(part.encode()) for part in parts]
+        data = name.encode()
     except UnicodeEncodeError:
         return "is not valid Unicode"
-    if _UNSAFE.search(name) or any(part in ("", ".", "..") for part in parts):
+    if name.count("/") > _MOST_FOLDERS:
+        return f"is in more than {_MOST_FOLDERS} folders"
+    if _UNSAFE.search(name) or _OTHER_FOLDER.search(name):
         reason = "has a ':', so it " if ":" in name else ""
         return f"{reason}may be outside the preset's folder on some systems"
-    if any(part[-1] in ". " for part in parts):
+    if _REMOVED_END.search(name):
         return "ends with a dot or a space, which some systems remove"
-    if any(_DEVICES.match(part) for part in parts):
+    if _DEVICES.search(name):
         return "is reserved for a device on some systems"
+    sizes = [len(part) for part in data.split(b"/")]
     if max(sizes) > 255 or sum(sizes) > LONGEST:
         return "is longer than file systems allow"
     return None

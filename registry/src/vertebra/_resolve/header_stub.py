@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vertebra.errors import CacheError
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
 
@@ -24,11 +25,20 @@ def write_header_stub(
     """Writes the header stub of a remote file: a sparse file of the same length, with only its header.
 
     Reading its header gives the same result as for the whole file; on the disk, only the header takes space.
+
+    Raises:
+        CacheError: the file system of temporary files is full, or has no files of this length.
     """
     first = source.read_range(handle, file, 0, min(PREFIX, file.size))
     length = min(length_of(first), file.size)
     rest = source.read_range(handle, file, len(first), length) if length > len(first) else b""
-    with target.open("wb") as stream:
-        stream.write(first + rest)
-        stream.truncate(file.size)
+    try:
+        with target.open("wb") as stream:
+            stream.write(first + rest)
+            stream.truncate(file.size)
+    except OSError as error:
+        target.unlink(missing_ok=True)
+        problem = f"the header of {file.name} cannot be kept in {target.parent}: {error.strerror}"
+        remedy = "Free some space, or name a folder on another disk in TMPDIR"
+        raise CacheError(target.parent, problem, remedy) from error
     return target

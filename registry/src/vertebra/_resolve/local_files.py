@@ -11,6 +11,7 @@ from vertebra._cache.transfer.progress import Advance
 from vertebra._resolve.open import open_folder
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.atomic_save import destination, replacing_files, replacing_folder
+from vertebra._system.regular_files import open_regular
 from vertebra.errors import PresetNotFoundError, PresetSaveError, close_names
 
 _BLOCK = 2**20
@@ -88,7 +89,7 @@ def _copy_all(paths: Mapping[str, Path], stage: Path, advance: Advance | None) -
     for name, path in paths.items():
         copy = stage / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("rb") as source, copy.open("wb") as file:
+        with open_regular(path) as source, copy.open("wb") as file:
             while block := source.read(_BLOCK):
                 file.write(block)
                 done += len(block)

@@ -14,6 +14,7 @@ from vertebra._cache.layout import is_hexadecimal
 from vertebra._configuration.settings import settings
 from vertebra._discovery.distributions import is_release
 from vertebra._system.atomic_save import replacing_file
+from vertebra._system.regular_files import problem_of, read_limited
 from vertebra._system.strict_json import dump_json, parse_json
 from vertebra.errors import IntegrityError, LockError, SignatureError, VertebraError, close_names
 from vertebra.handles import PresetHandle
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 NAME = "vertebra.lock"
 _VERSION = 1
 """The version of the lockfile's structure: later releases may add keys, which this one passes over."""
+_MOST_BYTES = 64 * 2**20
 _verified: set[tuple[object, ...]] = set()
 """States of files that were verified against the lockfile."""
 
@@ -66,11 +68,11 @@ def read_lockfile(path: Path) -> Lockfile:
         LockError: the lockfile is missing or invalid.
     """
     try:
-        data = parse_json(path.read_bytes(), lambda problem: _invalid(path, problem))
+        data = parse_json(read_limited(path, _MOST_BYTES), lambda problem: _invalid(path, problem))
     except FileNotFoundError:
         raise LockError(path, "it does not exist", "Create it with: vertebra lock PRESET...") from None
     except OSError as error:
-        raise _invalid(path, str(error)) from error
+        raise _invalid(path, problem_of(error)) from error
     if data.get("version") != _VERSION:
         raise _invalid(path, f"its version is {data.get('version')!r}, expected {_VERSION}")
     try:

@@ -15,7 +15,7 @@ from vertebra._cache.layout import key_of
 from vertebra._configuration.settings import settings
 from vertebra._resolve.candidates import ask_policies, is_revision, source_of
 from vertebra._resolve.failover import FAILOVER_ERRORS, Failover
-from vertebra._resolve.filenames import MOST_FILES, shown, unsafe_names
+from vertebra._resolve.filenames import shown, unsafe_names
 from vertebra._resolve.header_stub import LengthOf, write_header_stub
 from vertebra._resolve.listed_identity import changed_file, was_written_to
 from vertebra._resolve.lockfile import LockedPreset, list_files, verify_locked
@@ -37,6 +37,7 @@ from vertebra.file_names import CONFIG
 from vertebra.handles import PresetHandle
 from vertebra.interfaces import LocalSource
 from vertebra.specs import PresetFile
+from vertebra.specs.presets import MOST_FILES
 
 
 class PresetFolder:

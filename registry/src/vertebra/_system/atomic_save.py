@@ -5,21 +5,30 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import itertools
 import os
+import re
 import shutil
 import stat
 import sys
-import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from vertebra import _arguments
+from vertebra._system.ownership import is_abandoned, unfinished_name
+from vertebra._system.removal import remove_path
 from vertebra._system.user_paths import full_path
 from vertebra.errors import PresetSaveError, VertebraError
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # linux/fs.h
 _RENAME_SWAP = 2  # macOS sys/stdio.h
+_LEASE = 7 * 86_400.0
+"""Seconds after which an unfinished save of another machine, or of this one before it was started again, is removed."""
+_LONGEST_KEY = 200
+"""Bytes of the target's name in the names of unfinished saves: file systems allow 255."""
+_MOST_NEIGHBOURS = 100_000
 _PROBLEMS = {
     errno.ENOSPC: ("the disk is full", "Free some space, or save to another disk"),
     errno.EDQUOT: ("your disk quota is used up", "Free some space, or save to another disk"),
@@ -55,7 +64,8 @@ def replacing_folder(target: Path) -> Iterator[Path]:
     """Yields an empty folder next to `target` that replaces the target when the block ends without an error.
 
     Other processes see the old folder or the new one, never a mixture. The caller must copy files of the old folder
-    that are to be kept. A process that is killed leaves at most a hidden `.NAME.*.tmp` folder next to the target.
+    that are to be kept. A process that is killed leaves at most a hidden `.NAME.*.tmp` folder next to the target, which
+    the next save removes.
 
     Raises:
         PresetSaveError: a file could not be written, or the target is a link; the target is unchanged.
@@ -64,7 +74,7 @@ def replacing_folder(target: Path) -> Iterator[Path]:
         raise PresetSaveError(target, "it is a symbolic link", f"Save to {os.path.realpath(target)} itself")
     with _translate_os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+        stage = _new_folder(target)
         try:
             yield stage
             stage.chmod(_mode(target, 0o777))
@@ -86,7 +96,7 @@ def replacing_files(target: Path) -> Iterator[Path]:
             no file of `target` was changed.
     """
     with _translate_os_errors(target):
-        stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+        stage = _new_folder(target)
         try:
             yield stage
             _sync_tree(stage)
@@ -99,6 +109,26 @@ def replacing_files(target: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(stage, ignore_errors=True)
     sync_folder(target)
+
+
+def _new_folder(target: Path) -> Path:
+    stage = _new_path(target)
+    stage.mkdir(0o700)
+    return stage
+
+
+def _new_path(target: Path) -> Path:
+    """Returns the path of a new file or folder next to the target, after removing what killed saves have left there."""
+    key = "." + os.fsdecode(os.fsencode(target.name)[:_LONGEST_KEY])
+    names = re.compile(re.escape(key) + r"\.[0-9a-f]{12}-\d+\.[0-9a-f]{8}\.tmp")
+    with os.scandir(target.parent) as entries:
+        left = [
+            Path(entry.path) for entry in itertools.islice(entries, _MOST_NEIGHBOURS) if names.fullmatch(entry.name)
+        ]
+    for path in left:
+        if is_abandoned(path, time.time(), _LEASE):
+            remove_path(path)
+    return target.with_name(unfinished_name(key))
 
 
 def _check_replaceable(target: Path, name: Path) -> None:
@@ -119,9 +149,8 @@ def replacing_file(target: Path) -> Iterator[Path]:
     """
     with _translate_os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-        os.close(handle)
-        stage = Path(name)
+        stage = _new_path(target)
+        os.close(os.open(stage, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         try:
             yield stage
             stage.chmod(_mode(target, 0o666))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from vertebra._system.regular_files import problem_of, read_limited
 from vertebra.errors import PresetConfigError, VertebraError
 
 MOST_BYTES = 8 * 2**20
@@ -66,17 +66,16 @@ def limited_bytes(path: Path) -> bytes:
     """Returns the bytes of a JSON file.
 
     Raises:
-        PresetConfigError: it is too large, is not a regular file, or may not be read.
+        PresetConfigError: it is too large, is not a regular file, or cannot be read.
+        FileNotFoundError: it is missing.
     """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for a writer
-            raise PresetConfigError(path, "it is a folder, a pipe or a device, expected a regular file")
-        if status.st_size > MOST_BYTES:
-            raise PresetConfigError(path, f"it has {status.st_size} bytes; a configuration has at most {MOST_BYTES}")
-        return path.read_bytes()
-    except PermissionError as error:
-        raise PresetConfigError(path, f"it cannot be read ({error.strerror})", "Make the file readable") from error
+        return read_limited(path, MOST_BYTES)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        remedy = "Make the file readable" if isinstance(error, PermissionError) else ""
+        raise PresetConfigError(path, problem_of(error), remedy) from error
 
 
 def decoded(data: bytes, failure: Callable[[str], VertebraError]) -> str:
@@ -85,13 +84,18 @@ def decoded(data: bytes, failure: Callable[[str], VertebraError]) -> str:
     other = next((problem for magic, problem in _LOOKALIKES.items() if start.startswith(magic)), None)
     if other or not (start or data.strip()):
         raise failure(other or "it is empty")
-    separators = sum(map(data.count, (b"[", b"{", b",")))
-    if separators > _MOST_SEPARATORS:
-        raise failure(f"it has {separators} brackets and commas; at most {_MOST_SEPARATORS} are allowed")
+    check_parts(data, failure)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise failure(f"it is not UTF-8 text ({error.reason} at byte {error.start})") from error
+
+
+def check_parts(data: bytes, failure: Callable[[str], VertebraError]) -> None:
+    """Raises `failure(problem)` for JSON of so many values that they would take far more memory than its bytes."""
+    separators = sum(map(data.count, (b"[", b"{", b",")))
+    if separators > _MOST_SEPARATORS:
+        raise failure(f"it has {separators} brackets and commas; at most {_MOST_SEPARATORS} are allowed")
 
 
 def strict_value(text: str) -> Any:

@@ -123,7 +123,7 @@ def write_task(task: TaskExport, stage: Path) -> set[str]:
     Returns:
         The names of the files.
     """
-    with tempfile.TemporaryDirectory(dir=stage.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=".task-", dir=stage) as folder:
         task.write(Path(folder))
         names = {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
         _move_files(Path(folder), stage)

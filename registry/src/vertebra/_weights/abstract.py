@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 
-from vertebra._keras.internals import all_layers, has_value, pending_variables, run_initializer, track_parameters
+from vertebra._keras.internals import (
+    all_layers,
+    has_value,
+    own_pending,
+    pending_variables,
+    run_initializer,
+    track_parameters,
+)
+
+
+def admit_all(count: int) -> None:
+    """Admits every variable."""
 
 
 @contextlib.contextmanager
-def abstract_build() -> Iterator[list[Any]]:
+def abstract_build(admit: Callable[[int], None] = admit_all) -> Iterator[list[Any]]:
     """Creates variables without values within the block; yields a list that has them all after the block.
 
     Keras keeps a list of variables without a value, and initialises them all at the end of the next stateless scope.
-    This context removes the block's variables from that list.
+    The variables of this block are not in that list.
+
+    Args:
+        admit: Called with the number of variables of the block before one more is created; it raises to end the build.
     """
     created: list[Any] = []
-    before = pending_variables()[:]
-    pending_variables().clear()
-    try:
-        with keras.StatelessScope(initialize_variables=False):
-            yield created
-        created += pending_variables()
-    finally:
-        pending_variables()[:] = before
+    with own_pending(admit) as pending, keras.StatelessScope(initialize_variables=False):
+        yield created
+    created += pending
 
 
 def drop(variable: Any) -> None:

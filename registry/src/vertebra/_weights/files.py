@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import mmap
 import os
-import stat
 from pathlib import Path
 from typing import IO, BinaryIO
 
 from vertebra._system.file_identity import identity_of
+from vertebra._system.regular_files import UnfitFileError, open_regular, problem_of
 from vertebra.errors import WeightsFileError
 
 _LOOKALIKES = {
@@ -31,13 +31,13 @@ def open_file(path: Path) -> BinaryIO:
         WeightsFileError: the file is missing, cannot be opened, or is not a regular file.
     """
     try:
-        if stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for a writer
-            return path.open("rb")
+        return open_regular(path)
     except FileNotFoundError as error:
         raise WeightsFileError(path, "it is missing") from error
+    except UnfitFileError as error:
+        raise WeightsFileError(path, problem_of(error)) from error
     except OSError as error:
         raise WeightsFileError(path, f"it cannot be opened ({error.strerror})") from error
-    raise WeightsFileError(path, "it is a folder, a pipe or a device, expected a regular file")
 
 
 def map_privately(path: Path, file: IO[bytes]) -> mmap.mmap:

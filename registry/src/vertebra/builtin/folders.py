@@ -18,6 +18,7 @@ from vertebra.errors import PresetExistsError, PresetNotFoundError, PresetSaveEr
 from vertebra.file_names import ADAPTER_CONFIG, CONFIG, TOKENIZER, holds_any
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
+from vertebra.specs.presets import MOST_BYTES, MOST_FILES
 
 _MOST_LISTINGS = 20
 _MOST_LINKED = 1_000
@@ -123,14 +124,18 @@ def _list(folder: Path) -> list[PresetFile]:
         found = _walk(folder, folder)
     else:  # a folder without a config or a tokenizer is no preset, and may be a whole disk
         found = itertools.chain(_files_in(folder), _configs_below(folder))
-    paths = sorted((path.relative_to(folder).as_posix(), path) for path in found)
-    files = [_describe(name, path) for name, path in paths]
+    paths = list(itertools.islice(found, MOST_FILES + 1))  # more are not allowed
+    start = len(os.path.join(folder, ""))  # noqa: PTH118 (relative_to takes the most of the time for deep folders)
+    named = sorted((os.fspath(path)[start:].replace(os.sep, "/"), path) for path in paths)
+    files = [_describe(name, path) for name, path in named]
     return [file for file in files if file.problem is None or not file.name.rpartition("/")[2].startswith(".")]
 
 
 def _describe(name: str, path: Path) -> PresetFile:
     with contextlib.suppress(OSError):
         status = path.stat()
+        if stat.S_ISREG(status.st_mode) and status.st_size > MOST_BYTES:
+            return PresetFile(name, 0, path, problem=f"has {status.st_size:,} bytes, more than any weights file")
         if stat.S_ISREG(status.st_mode):
             return PresetFile(name, status.st_size, path, identity=identity_of(status))
     try:
@@ -151,23 +156,25 @@ def _walk(folder: Path, root: Path | None = None) -> Iterator[Path]:
         folder: The folder.
         root: The folder of the preset: links to folders outside are followed. None follows none, as behind a link.
     """
-    for item in folder.iterdir():
-        if not _is_folder(item):
-            yield item
-        elif item.name.startswith("."):
-            continue
-        elif not item.is_symlink():
-            yield from _files_below(item, root)
-        elif root is not None and _leads_to_another_folder(item, root):
-            yield from _linked_files(item)
-
-
-def _files_below(subfolder: Path, root: Path | None) -> Iterator[Path]:
-    """Yields the files below a subfolder, or the subfolder itself if it may not be read."""
-    try:
-        yield from _walk(subfolder, root)
-    except PermissionError:
-        yield subfolder
+    waiting = [folder]
+    while waiting:
+        current = waiting.pop()
+        try:
+            items = list(current.iterdir())
+        except PermissionError:
+            if current == folder:
+                raise
+            items = []
+            yield current  # which may not be read
+        for item in items:
+            if not _is_folder(item):
+                yield item
+            elif item.name.startswith("."):
+                continue
+            elif not item.is_symlink():
+                waiting.append(item)
+            elif root is not None and _leads_to_another_folder(item, root):
+                yield from _linked_files(item)
 
 
 def _linked_files(link: Path) -> list[Path]:

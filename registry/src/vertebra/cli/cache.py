@@ -60,7 +60,7 @@ def _list(args: argparse.Namespace) -> int:
     from vertebra._cache.scan import scan_cache, size_of
 
     cache = default_store()
-    scans = {folder: scan_cache(folder) for folder in (cache.root, *cache.tiers)}
+    scans = {folder: scan_cache(folder, follow=folder != cache.root) for folder in (cache.root, *cache.tiers)}
     rows = [_row(folder, scan, preset) for folder, scan in scans.items() for preset in scan.presets.values()]
     own = scans[cache.root]
     unreferenced = orphans(own)

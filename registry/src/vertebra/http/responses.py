@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from vertebra._cache.transfer.stall import StallDetector
+from vertebra._system.strict_json import check_parts
 from vertebra.errors import IntegrityError, SourceUnavailableError
 from vertebra.handles import PresetHandle
 from vertebra.http.origins import origin
@@ -72,13 +73,21 @@ def read_json(handle: PresetHandle, response: Response, most: int = 2**20) -> An
         most: The largest number of bytes allowed.
 
     Raises:
-        SourceUnavailableError: the body is not JSON, such as the HTML of a login page, too large, or cut off.
+        SourceUnavailableError: the body is not JSON, such as the HTML of a login page, too large, cut off, or of more
+            than 1,500,000 values.
     """
+
+    def failure(problem: str) -> SourceUnavailableError:
+        return SourceUnavailableError(handle, f"{origin(response.url)} {problem}")
+
+    kind = response.headers.get("content-type", "").partition(";")[0] or "no content type"
+    data = read_all(handle, response, most)
+    check_parts(data, lambda problem: failure(f"sent a document that is too long: {problem}"))
     try:
-        return json.loads(read_all(handle, response, most))
+        return json.loads(data)
     except (ValueError, RecursionError):
-        problem = "sent no valid JSON; the response may be of a proxy or login page"
-        raise SourceUnavailableError(handle, f"{origin(response.url)} {problem}") from None
+        problem = f"sent no valid JSON but {kind[:40]!r}; the response may be of a proxy or login page"
+        raise failure(problem) from None
 
 
 def read(

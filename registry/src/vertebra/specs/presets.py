@@ -16,6 +16,16 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}|git:[0-9a-f]{40}
 _DIGESTS = "sha256: and 64 hexadecimal digits, sha512: and 128, md5: and 32, git: and 40, or None"
 
 
+MOST_FILES = 100_000
+"""The most files of a preset."""
+MOST_BYTES = 2**50
+"""The size of a file up to which sizes are believed; no file system has larger files of use."""
+
+
+class FileSizeError(ValueError):
+    """A file has a size that no file has, as a service may list it."""
+
+
 @dataclass(frozen=True, slots=True)
 class PresetSpec(Mapping[str, Any]):
     """A built-in preset of an architecture; also a mapping with keys of KerasHub's: `metadata`, and `SCHEME_handle`."""
@@ -56,7 +66,8 @@ class PresetFile:
 
     Raises:
         TypeError: a field is of another type, such as a digest as the third argument.
-        ValueError: the size is negative, or the digest names no algorithm or has another number of digits.
+        ValueError: the size is negative or larger than that of any file, 2^50 bytes, or the digest names no algorithm
+            or has another number of digits.
     """
 
     name: str
@@ -80,8 +91,8 @@ class PresetFile:
         self._check("size", self.size, isinstance(self.size, int) and not isinstance(self.size, bool), "an int")
         self._check("path", self.path, self.path is None or isinstance(self.path, Path), "a Path or None")
         self._check("digest", self.digest, self.digest is None or isinstance(self.digest, str), _DIGESTS)
-        if self.size < 0:
-            raise ValueError(f"PresetFile {self.name!r}: size {self.size}: expected 0 or more bytes")
+        if not 0 <= self.size <= MOST_BYTES:
+            raise FileSizeError(f"PresetFile {self.name!r}: size {self.size:,}: expected 0 to {MOST_BYTES:,} bytes")
         if self.digest is not None and not _DIGEST.fullmatch(self.digest):
             raise ValueError(f"PresetFile {self.name!r}: digest {self.digest!r}: expected {_DIGESTS}")
 

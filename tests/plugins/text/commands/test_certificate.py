@@ -143,7 +143,18 @@ def test_a_certificate_that_was_tampered_with_does_not_hold(change, saved):
 
 
 @pytest.mark.keras(once=True)
-@pytest.mark.parametrize("texts", ["{", "[]", "3", "[1]", json.dumps(["x"] * 1000), "[" * 100_000])
+def test_texts_of_too_many_tokens_are_not_computed(saved):
+    """V5: the tokens of a certificate's texts are limited as its inputs are."""
+    _, folder = saved("TextClassifier")
+    rewrite(folder, lambda metadata, tensors: metadata.update(texts=json.dumps(["a " * 1_900])))
+    verdict = verify_preset(str(folder))["texts"]
+    assert (verdict["holds"], verdict["problem"]) == (False, "its texts have more than 2,048 tokens")
+
+
+@pytest.mark.keras(once=True)
+@pytest.mark.parametrize(
+    "texts", ["{", "[]", "3", "[1]", json.dumps(["x"] * 1000), json.dumps(["x" * 5_000]), "[" * 100_000]
+)
 def test_texts_that_are_unsound_are_refused(texts, saved):
     _, folder = saved("TextEmbedder")
     rewrite(folder, lambda metadata, tensors: metadata.update(texts=texts))

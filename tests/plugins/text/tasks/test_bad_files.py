@@ -110,6 +110,15 @@ def test_so_are_values_of_sentence_transformers(file, path, value, problem, chan
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, "5", "\xff", "[]" + " " * 2**20])
+def test_so_is_a_list_of_modules_that_cannot_be_one(text, changed):
+    """V10: it is not read before its size is known, and its nesting is limited."""
+    made, folder = changed("TextEmbedder", "sentence-transformers", "max_seq_length", 512, "sentence_bert_config.json")
+    (folder / "modules.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(PresetConfigError, match=r"^modules\.json: "):
+        made.from_preset(folder)
+
+
 @pytest.mark.parametrize(("argument", "value"), [("foo", 5), ("preprocessor", 5), ("compile", 5), ("name", "x/y")])
 def test_arguments_of_a_file_that_the_class_lacks_are_not_used_and_told(argument, value, changed, caplog):
     made, folder = changed("TextEmbedder", "native", f"arguments.{argument}", value)

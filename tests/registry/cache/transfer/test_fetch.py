@@ -15,11 +15,11 @@ import pytest
 from vertebra import ByteStream, PresetHandle
 from vertebra._cache import leases
 from vertebra._cache.layout import blob_path, key_of
-from vertebra._cache.ownership import ABANDONED
 from vertebra._cache.store import Store
 from vertebra._cache.transfer import download, partial_file, retry, stall
 from vertebra._cache.transfer import fetch as fetching
 from vertebra._resolve.open import open_folder
+from vertebra._system.ownership import ABANDONED
 from vertebra.errors import (
     CacheError,
     IntegrityError,
@@ -410,7 +410,9 @@ def test_there_is_never_more_than_one_of_what_was_left(toy, toys, fetch, cache, 
     session = fetching.FetchSession(cache, toy, pinned, None, None)
     key = session.key(toy.resolve_snapshot(pinned).files[1])
     for number in range(3):
-        cache.stage("partial", f"{key}.{ABANDONED}.{number}").write_bytes(LARGE[:2000])
+        stage = cache.stage("partial", key)
+        stage.write_bytes(LARGE[:2000])
+        stage.rename(stage.with_name(f"{key}.{ABANDONED}.{number}.tmp"))
     toy.faults = [lambda data, start: toys.answer(data[:3000], start, unavailable())] + [unavailable()] * 10
     with pytest.raises(SourceUnavailableError):
         fetch("model.bin")

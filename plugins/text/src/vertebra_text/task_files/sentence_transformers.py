@@ -10,8 +10,10 @@ from typing import Any
 from vertebra import PresetFiles, TaskExport, TaskPreset, TensorRule, tasks
 from vertebra.errors import FormatLimitError, PresetConfigError, PresetNotFoundError
 from vertebra_text.task_files.stored import StoredTask, length_of
+from vertebra_text.tokenizers.files.documents import read_bytes
 
 MODULES = "modules.json"
+_MOST_BYTES = 2**20
 _VECTOR = "sentence_embedding"
 """The peer's name of the pooled vector; modules may also read and write others."""
 _CONFIG, _SETTINGS = "config_sentence_transformers.json", "sentence_bert_config.json"
@@ -107,11 +109,11 @@ class _Folder:
         Raises:
             PresetConfigError: `modules.json` is not a list of modules.
         """
-        text = self._files.fetch(MODULES).read_text("utf-8")
+        data = read_bytes(self._files.fetch(MODULES), MODULES, _MOST_BYTES)
         try:
-            listed = json.loads(text)
+            listed = json.loads(data.decode())
             return sorted(listed, key=lambda module: module["idx"])
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise PresetConfigError(
                 MODULES, f"it is not a list of modules with idx, path and type ({error})"
             ) from error

@@ -19,12 +19,13 @@ from vertebra._cache.digest import Digest
 from vertebra._cache.layout import key_of, sha256_of
 from vertebra._cache.leases import download_lock
 from vertebra._cache.manifest import Record
-from vertebra._cache.ownership import ABANDONED, is_abandoned
 from vertebra._cache.store import Store
 from vertebra._cache.transfer.download import download
 from vertebra._cache.transfer.partial_file import DownloadJob, PartialFile
 from vertebra._cache.transfer.progress import Progress, show_progress
 from vertebra._cache.transfer.retry import CancelledError
+from vertebra._system.ownership import ABANDONED, is_abandoned
+from vertebra._system.regular_files import open_regular
 from vertebra._system.spans import is_recording, public_handle, span
 from vertebra.errors import CacheError, ClientMissingError, OfflineError, SourceUnavailableError
 from vertebra.handles import PresetHandle
@@ -198,7 +199,7 @@ def _import_external(session: FetchSession, file: PresetFile) -> Path | None:
 
 
 def _copy(source: Path, target: Path, digest: Digest) -> Digest:
-    with source.open("rb") as reading, target.open("wb") as writing:
+    with open_regular(source) as reading, target.open("wb") as writing:
         while block := reading.read(_BLOCK):
             writing.write(block)
             digest.update(block)

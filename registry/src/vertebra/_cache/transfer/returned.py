@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from vertebra.errors import PluginError, VertebraError
+from vertebra.errors import PluginError, SourceUnavailableError, VertebraError
 from vertebra.handles import PresetHandle
 from vertebra.remote import ByteStream, RemoteSource, Snapshot
 from vertebra.specs import PresetFile
+from vertebra.specs.presets import FileSizeError
 
 _REMEDY = "Correct the source, or update the plugin"
 
@@ -14,6 +15,7 @@ def snapshot_of(source: RemoteSource, handle: PresetHandle) -> Snapshot:
     """Returns the snapshot of a handle, as the service has it now.
 
     Raises:
+        SourceUnavailableError: the service lists a size that no file has.
         PluginError: the source returns no snapshot, or an unpinned one, or makes one with invalid files.
         VertebraError: as `RemoteSource.resolve_snapshot` raises it.
     """
@@ -21,6 +23,8 @@ def snapshot_of(source: RemoteSource, handle: PresetHandle) -> Snapshot:
         snapshot: object = source.resolve_snapshot(handle)
     except VertebraError:
         raise
+    except FileSizeError as error:
+        raise SourceUnavailableError(handle, f"the service lists a size that no file has ({error})") from error
     except (TypeError, ValueError) as error:  # such as a PresetFile with an invalid digest
         raise _wrong(source, f"resolve_snapshot failed ({type(error).__name__}: {error})") from error
     if not isinstance(snapshot, Snapshot):

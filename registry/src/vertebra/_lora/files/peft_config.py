@@ -14,6 +14,7 @@ from vertebra._lora.files.peft_patterns import PatternTable
 from vertebra._lora.files.peft_types import lora_fields, number, plugin_with_more, reader_of, readers, where_computed
 from vertebra._lora.plan import LayerPlan
 from vertebra._system.foreign_json import parse_foreign_json
+from vertebra._system.regular_files import problem_of, read_limited
 from vertebra._system.strict_json import MOST_BYTES
 from vertebra.errors import LoraConfigError
 from vertebra.file_names import ADAPTER_CONFIG
@@ -86,12 +87,14 @@ def read_config(subject: str, path: Path) -> PeftSettings:
     Raises:
         LoraConfigError: a setting is missing, out of range or unknown.
     """
-    expected = "a JSON object that PEFT wrote"
-    size = path.stat().st_size
-    if size > MOST_BYTES:
-        raise LoraConfigError(subject, "size", size, f"at most {MOST_BYTES} bytes")
-    failure = lambda problem: LoraConfigError(subject, "file", problem, expected)  # noqa: E731
-    document = parse_foreign_json(path.read_bytes(), failure)
+
+    def failure(problem: str) -> LoraConfigError:
+        return LoraConfigError(subject, "file", problem, "a JSON object that PEFT wrote")
+
+    try:
+        document = parse_foreign_json(read_limited(path, MOST_BYTES), failure)
+    except OSError as error:
+        raise failure(problem_of(error)) from error
     return replace(document.read(partial(_settings_of, subject), _meaning), doubts=document.doubts_text)
 
 

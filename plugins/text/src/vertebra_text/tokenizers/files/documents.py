@@ -58,15 +58,20 @@ def stored_name(names: Collection[str], name: str, format: str) -> str:
     return next((stored for stored in (name, f"carried/{format}/{name}") if stored in names), "")
 
 
-def read_bytes(path: Path, name: str) -> bytes:
-    """Returns the bytes of a tokenizer's file.
+def read_bytes(path: Path, name: str, most: int = MOST_BYTES) -> bytes:
+    """Returns the bytes of a tokenizer's file, or of another one that belongs to a task.
+
+    Args:
+        path: The path, as the preset's `fetch` returns it: a regular file.
+        name: Name of the file, for messages.
+        most: The most bytes that are read.
 
     Raises:
         PresetConfigError: the file is too large, is empty, or is another file in its place.
     """
     size = path.stat().st_size
-    if size > MOST_BYTES:
-        raise PresetConfigError(name, f"it has {size:,} bytes; a tokenizer has at most {MOST_BYTES:,}")
+    if size > most:
+        raise PresetConfigError(name, f"it has {size:,} bytes; at most {most:,} are read")
     data = path.read_bytes()
     start = data[:_FIRST].lstrip().lower()
     other = next((problem for magic, problem in _LOOKALIKES.items() if start.startswith(magic)), None)

@@ -12,7 +12,8 @@ ABANDONED = "left-0"
 """Owner tag of a partial file that its process gave up."""
 
 
-def _unfinished_name(key: str) -> str:
+def unfinished_name(key: str) -> str:
+    """Returns a new name `KEY.OWNER.RANDOM.tmp` for an unfinished file or folder of this process."""
     return f"{key}.{owner_tag()}.{secrets.token_hex(4)}.tmp"
 
 
@@ -36,12 +37,17 @@ def is_abandoned(path: Path, now: float, lease: float) -> bool:
 def is_surely_abandoned(path: Path) -> bool:
     """Returns whether a file is abandoned for certain: it was given up, or its process on this machine has ended."""
     pid = _local_pid(path)
-    return ABANDONED in path.name.split(".") or (pid is not None and not _is_running(pid))
+    return _owner(path) == ABANDONED or (pid is not None and not _is_running(pid))
+
+
+def _owner(path: Path) -> str:
+    """Returns the owner tag in a name; the key before it may have dots."""
+    return "".join(path.name.split(".")[-3:-2])
 
 
 def _local_pid(path: Path) -> int | None:
     """Returns the id of the process that began a file, or None if that process is on another machine."""
-    machine, _, pid = "".join(path.name.split(".")[1:2]).rpartition("-")
+    machine, _, pid = _owner(path).rpartition("-")
     return int(pid) if machine == _machine() and pid.isdigit() and os.name == "posix" else None
 
 
