@@ -1,4 +1,4 @@
-"""A mirror of a hub in a bucket, as docs/concepts/cache.md shows it, between a real gateway and a hub."""
+"""A mirror of a hub in a bucket, as docs/how-to/mirror.md shows it, between a real gateway and a hub."""
 
 import types
 
@@ -10,7 +10,7 @@ from vertebra import PresetHandle
 from vertebra._discovery import catalog, plugins
 from vertebra._resolve.open import open_folder
 
-EXAMPLE = "docs/concepts/cache.md"
+EXAMPLE = "docs/how-to/mirror.md"
 FILES = {"config.json": b'{"layers": 2}', "model.safetensors": bytes(range(251)) * 200}
 OTHERS = {"config.json": b'{"layers": 3}'}
 

@@ -13,7 +13,7 @@ import pytest
 
 from vertebra import ByteStream, LocalSource, PresetFile, PresetHandle, RemoteSource, Snapshot
 from vertebra import http as web
-from vertebra._cache import retry
+from vertebra._cache.transfer import retry
 from vertebra.errors import PresetNotFoundError, SourceUnavailableError
 from vertebra.testing import MemorySource, RemoteSourceSuite, SourceSuite, ToyServer
 from vertebra.testing.network import OtherHost, other_host

@@ -21,8 +21,8 @@ from vertebra._formats.registry import formats, read_description
 from vertebra._formats.translation import translation_for
 from vertebra._presets import load_warnings
 from vertebra._presets.assets import CarriedAssets, select_assets
-from vertebra._presets.build.arguments import BASE_ARGUMENTS, check_overrides
-from vertebra._presets.build.backbone import build_abstract, class_of
+from vertebra._presets.backbones.arguments import BASE_ARGUMENTS, check_overrides
+from vertebra._presets.backbones.build import build_abstract, class_of
 from vertebra._presets.certificate_header import carry_certificate, open_certificate
 from vertebra._presets.replace_folder import check_request, keep_user_files, replaces_tokenizer
 from vertebra._resolve.consistent_read import read_consistently

@@ -14,8 +14,8 @@ from vertebra._discovery import runtimes
 from vertebra._formats.description import OpenPreset, PresetDescription
 from vertebra._formats.registry import read_description
 from vertebra._presets import load_warnings
-from vertebra._presets.build.arguments import check_overrides
-from vertebra._presets.build.backbone import build, build_abstract, class_of
+from vertebra._presets.backbones.arguments import check_overrides
+from vertebra._presets.backbones.build import build, build_abstract, class_of
 from vertebra._presets.certificate_header import Certificate, require_certificate
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.lockfile import check_unlocked

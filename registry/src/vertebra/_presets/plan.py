@@ -186,7 +186,7 @@ def _estimated(description: PresetDescription, stored: int) -> list[_Weight]:
 
 def _abstract(description: PresetDescription, preset: OpenPreset | None = None) -> tuple[Any, Mapping[str, Any]]:
     bind_any(description.backbone)
-    from vertebra._presets.build.backbone import build, class_of
+    from vertebra._presets.backbones.build import build, class_of
     from vertebra._weights.abstract import abstract_build
     from vertebra._weights.layer_paths import weight_names
 

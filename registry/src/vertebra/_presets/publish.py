@@ -287,6 +287,6 @@ def _check_names(preset: OpenPreset) -> list[str]:
 
 
 def _match(preset: OpenPreset) -> None:
-    from vertebra._presets.build.backbone import build_abstract, class_of
+    from vertebra._presets.backbones.build import build_abstract, class_of
 
     build_abstract(class_of(preset.description), preset, {})
