@@ -171,6 +171,30 @@ def test_a_reader_that_hangs_is_stopped(path, reader, monkeypatch):
     assert "1 second" in problem_of(path)
 
 
+def test_all_files_share_the_time_of_one(path, reader, monkeypatch):
+    """V11: each shard of a preset whose reader hangs took the whole limit anew."""
+    jobs = []
+
+    def run(files, job, output, started=listing.run_job):
+        jobs.append((len(files), job.wait))
+        started(files, job, output)
+
+    monkeypatch.setattr(listing, "run_job", run)
+    reader("import time; time.sleep(1000)")
+    monkeypatch.setattr(listing, "LISTING", dataclasses.replace(listing.LISTING, seconds=3))
+    monkeypatch.setattr(listing, "_SECONDS_OF_ANY", 1)
+    with pytest.raises(WeightsFileError, match="more than 1 seconds"):
+        map_hdf5([path] * 5)
+    assert jobs == [(5, 3), (1, 1)]
+
+
+def test_a_small_file_has_little_processor_time(path):
+    """V11: mutated files of 22 kB kept the library busy for 60 s."""
+    with path.open("rb") as file:
+        job = listing._job([process.OpenFile(path, file)], 0)
+    assert (job.seconds, job.wait) == (10, 10)
+
+
 ENTRY = {"dtype": "float32", "shape": [2], "start": 100}
 
 

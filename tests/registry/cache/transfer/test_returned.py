@@ -4,7 +4,7 @@ import pytest
 
 from vertebra import PresetFile, PresetHandle, Snapshot
 from vertebra._resolve.open import open_folder
-from vertebra.errors import PluginError
+from vertebra.errors import PluginError, SourceUnavailableError
 
 FILE = PresetFile("config.json", 8)
 
@@ -27,6 +27,15 @@ FILE = PresetFile("config.json", 8)
 def test_a_wrong_snapshot_is_named(toy, monkeypatch, snapshot, problem):
     monkeypatch.setattr(toy, "resolve_snapshot", lambda handle: snapshot())
     with pytest.raises(PluginError, match=rf"toy_remote.*: its source of toy://: {problem}\. Correct the source"):
+        open_folder("toy://bert@main")
+
+
+@pytest.mark.parametrize("size", [-5, 2**50 + 1, 10**30])
+def test_a_size_that_no_file_has_is_a_fault_of_the_service(toy, monkeypatch, size):
+    """V9: a hub that lists a size of 10 to the power of 30 is to blame, and not the plugin that passes it on."""
+    pinned = PresetHandle("toy", "bert", "r1")
+    monkeypatch.setattr(toy, "resolve_snapshot", lambda handle: Snapshot(pinned, [PresetFile("config.json", size)]))
+    with pytest.raises(SourceUnavailableError, match="the service lists a size that no file has"):
         open_folder("toy://bert@main")
 
 

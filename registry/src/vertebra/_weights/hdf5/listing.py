@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,7 +31,11 @@ _MOST_EXPANSION = 16
 _ALWAYS_UNPACKED = 64 * 2**20
 """Bytes that datasets may unpack to in any file."""
 LISTING = Job(unpack=False, seconds=60, memory=512 * 2**20, output=32 * 2**20)
-"""The limits for one file or many: if many files exceed them, each is listed by its own child process."""
+"""The limits for one file or many: if many files exceed them, each of the rest is listed by its own child process,
+within the same time of all."""
+_SECONDS_OF_ANY, _LISTED_EACH_SECOND = 10, 2**20
+"""Processor time that any files may take, and the bytes for which there is a second more: a small file that takes
+longer keeps the library busy for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,26 +81,35 @@ def _lines(files: Sequence[OpenFile]) -> list[bytes]:
 
     One child lists all files. If it fails, each remaining file gets its own child, so that errors name the right file.
     """
+    deadline = time.monotonic() + LISTING.seconds
     can_share = len(files) > 1 and all(file.fileno() > 2 for _, file in files)  # 0 to 2 are the child's streams
-    lines = _lines_of_one_child(files) if can_share else []
-    return lines + [_line(opened) for opened in files[len(lines) :]]
+    lines = _lines_of_one_child(files, deadline) if can_share else []
+    return lines + [_line(opened, deadline) for opened in files[len(lines) :]]
 
 
-def _lines_of_one_child(files: Sequence[OpenFile]) -> list[bytes]:
+def _job(files: Sequence[OpenFile], deadline: float) -> Job:
+    """Returns the job that lists files, with the time that is left, or some if hardly any is."""
+    size = sum(os.fstat(file.fileno()).st_size for _, file in files)
+    seconds = min(LISTING.seconds, _SECONDS_OF_ANY + size // _LISTED_EACH_SECOND)
+    left = max(math.ceil(deadline - time.monotonic()), min(LISTING.seconds, _SECONDS_OF_ANY))
+    return replace(LISTING, seconds=seconds, wait=left)
+
+
+def _lines_of_one_child(files: Sequence[OpenFile], deadline: float) -> list[bytes]:
     """Returns the lines of one child for the first of these files; it may fail before the last."""
     most = len(files)
     with temporary_file(files[0].path) as output:
         try:
-            run_job(files, LISTING, output)
+            run_job(files, _job(files, deadline), output)
         except WeightsFileError:
             most -= 1  # it had not listed the file it failed on
         lines = output.read(LISTING.output).split(b"\n")[:-1]
     return lines if len(lines) <= most else []
 
 
-def _line(opened: OpenFile) -> bytes:
+def _line(opened: OpenFile, deadline: float) -> bytes:
     with temporary_file(opened.path) as output:
-        run_job([opened], LISTING, output)
+        run_job([opened], _job([opened], deadline), output)
         return output.read(LISTING.output)
 
 

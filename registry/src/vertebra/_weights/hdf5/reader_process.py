@@ -22,7 +22,7 @@ class Job:
     unpack: bool
     """Whether to write the values of the packed datasets instead of the lists of datasets."""
     seconds: int
-    """Limit of processor time, and also of wall-clock time."""
+    """Limit of processor time."""
     memory: int
     """Limit of memory in bytes, in addition to the memory of the program itself."""
     output: int
@@ -33,6 +33,8 @@ class Job:
     """Limit of the datasets in each file."""
     depth: int = MOST_DEPTH
     """Limit of the nesting of groups."""
+    wait: int = 0
+    """Limit of wall-clock time in seconds; 0 means as of processor time."""
     open_files: int = 3
     """Limit of the open files: nothing more can be opened, no other file, no plugin, no network."""
 
@@ -48,4 +50,4 @@ def run_job(files: Sequence[OpenFile], job: Job, output: IO[bytes]) -> None:
     Raises:
         WeightsFileError: the program refused a file, crashed, or exceeded a limit; the error names the first file.
     """
-    run_program(_PROGRAM, files, asdict(job), job.seconds, output)
+    run_program(_PROGRAM, files, asdict(job), job.wait or job.seconds, output)
