@@ -220,11 +220,9 @@ def _enforce(own: Settings, rules: Settings) -> Settings:
     names = [name for name in rules.origins or {} if name not in PLUGIN_LISTS]
     for name in names:
         if name in (own.origins or {}) and getattr(own, name) != getattr(rules, name):
-            import logging  # only needed if a setting has no effect
+            from vertebra._system.log import log  # only needed if a setting has no effect
 
-            logging.getLogger("vertebra").warning(
-                "%s has no effect: %s sets %s.", own.origin(name), rules.origin(name), name
-            )
+            log.warning("%s has no effect: %s sets %s.", own.origin(name), rules.origin(name), name)
     values = {name: getattr(rules, name) for name in names}
     origins = {**(own.origins or {}), **{name: rules.origin(name) for name in names}}
     return replace(own, **values, origins=origins, enforced=rules)

@@ -7,7 +7,7 @@ import sys
 import traceback
 from pathlib import PurePath
 
-from vertebra.errors.base import ended, shown
+from vertebra.errors.base import ended, exception_text, shown
 
 _IMPORTED = re.compile(r"cannot import name '([^']+)' from (?:partially initialized module )?'([^']+)'")
 """The message of Python's exception for a name that a module lacks."""
@@ -35,7 +35,7 @@ def _cause(module: str, error: BaseException) -> tuple[str, str]:
         if _package(error.name) == _package(module):
             return f"its module {error.name!r} is not installed", "Install it again"
         return f"{subject} {error.name!r}, which is not installed", "Install that, or update the plugin"
-    if isinstance(error, ImportError) and (found := _IMPORTED.match(str(error))):
+    if isinstance(error, ImportError) and (found := _IMPORTED.search(exception_text(error))):
         return (
             f"{subject} {found[1]!r} of {found[2]!r}, which the installed version lacks",
             "Update that, or the plugin",
@@ -47,7 +47,7 @@ def _cause(module: str, error: BaseException) -> tuple[str, str]:
     if isinstance(error, SystemExit):
         status = "" if error.code in (None, 0) else f" ({shown(error.code)})"
         return f"{line or 'it'} tries to end the process{status}", "Update the plugin"
-    text = f"{type(error).__name__}: {error}".removesuffix(": ")
+    text = exception_text(error)
     return f"{line or 'its code'} failed ({text})", "Update the plugin"
 
 

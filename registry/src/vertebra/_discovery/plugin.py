@@ -14,7 +14,7 @@ from typing import Any
 
 from vertebra import hookspecs
 from vertebra._discovery.failures import describe_failure
-from vertebra.errors import PluginError, VertebraError
+from vertebra.errors import PluginError, VertebraError, printable
 from vertebra.errors.base import ended
 
 BUILTIN = "vertebra.builtin.plugin"
@@ -124,7 +124,7 @@ def _name_slow_plugins(done: threading.Event) -> None:
     while not done.wait(_PATIENCE / 6):
         running = _running[-1:]
         if running and running != named and time.monotonic() - running[0][1] > _PATIENCE:
-            sys.stderr.write(f"{running[0][0]} ...\n")
+            sys.stderr.write(f"{printable(running[0][0])} ...\n")
             named = running
 
 

@@ -16,6 +16,7 @@ from vertebra import hookspecs
 from vertebra._configuration.settings import Settings, settings
 from vertebra._discovery.installed import find_installed, load
 from vertebra._discovery.plugin import BUILTIN, Owner, Plugin, naming_slow_plugins, quarantine_on_error
+from vertebra._system.log import log  # noqa: F401 (plugins log to it: it must have its filter before)
 from vertebra.errors import (
     FailedPluginError,
     MissingPluginError,

@@ -13,7 +13,13 @@ from vertebra._configuration.settings import settings
 from vertebra._discovery.catalog import RUNTIMES, Entry, catalog
 from vertebra._discovery.extras import runtime_commands
 from vertebra._discovery.installed import frameworks
-from vertebra.errors import RuntimeBoundError, RuntimeChoiceError, RuntimeUnavailableError, SettingsError
+from vertebra.errors import (
+    RuntimeBoundError,
+    RuntimeChoiceError,
+    RuntimeUnavailableError,
+    SettingsError,
+    exception_text,
+)
 from vertebra.interfaces import Runtime
 
 _BINDING = threading.RLock()  # two threads may request different runtimes
@@ -108,7 +114,7 @@ def unavailable_reason(entry: Entry[Runtime]) -> str | None:
     try:
         return entry.value.unavailable_reason()
     except Exception as error:
-        return f"{entry.owner} failed to check it ({type(error).__name__}: {error}); update or block that plugin"
+        return f"{entry.owner} failed to check it ({exception_text(error)}); update or block that plugin"
 
 
 def _chosen() -> str:

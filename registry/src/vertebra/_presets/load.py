@@ -37,6 +37,7 @@ from vertebra.errors import (
     VertebraError,
     WeightsMismatchError,
     close_names,
+    exception_text,
 )
 from vertebra.errors.base import shown
 from vertebra.interfaces import Runtime
@@ -243,7 +244,7 @@ def build(backbone_class: Any, description: PresetDescription, overrides: dict[s
     except VertebraError:
         raise
     except Exception as error:  # a constructor may raise anything for values that it does not expect
-        problem = f"{backbone_class.__name__} cannot be built from it ({type(error).__name__}: {error})"
+        problem = f"{backbone_class.__name__} cannot be built from it ({exception_text(error)})"
         if overrides:
             given = ", ".join(f"{name}={shown(value)}" for name, value in overrides.items())
             remedy = f"Check the arguments that replace the config's ({given}), and then the file"

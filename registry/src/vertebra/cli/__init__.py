@@ -8,10 +8,10 @@ import warnings
 from collections.abc import Sequence
 
 from vertebra._discovery.core_commands import LISTINGS, MODULES
-from vertebra.cli.output import print_error, printable
+from vertebra.cli.output import print_error
 from vertebra.cli.parser import Parser
-from vertebra.cli.terminal.streams import flush_or_discard, prepare_streams
-from vertebra.errors import PluginWarning, VertebraError
+from vertebra.cli.terminal.streams import flush_or_discard, prepare_streams, say
+from vertebra.errors import PluginWarning, VertebraError, exception_text
 
 _NO_PRESET = {*LISTINGS, "doctor", "cache", "completion", "new", "config", "schema"}
 """Commands that load no preset, or that name the plugins that cannot be used in their own way."""
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status = 1
         sys.stdout.flush()
     except KeyboardInterrupt as interrupt:
-        print(" ".join(["interrupted", *getattr(interrupt, "__notes__", ())]), file=sys.stderr)
+        say(" ".join(["interrupted", *getattr(interrupt, "__notes__", ())]), file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader closed the pipe, as in `vertebra presets | head`
         flush_or_discard()
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if sys.flags.dev_mode:
             raise
-        print(f"error: {printable(_unexpected(error))}", file=sys.stderr)
+        say(f"error: {_unexpected(error)}", file=sys.stderr)
         flush_or_discard()
         return 1
     return status
@@ -53,7 +53,7 @@ def _run(words: list[str]) -> int:
     if args.version:
         from importlib.metadata import version
 
-        print(f"vertebra {version('vertebra')}")
+        say(f"vertebra {version('vertebra')}")
         return 0
     if "command_entry" in args:
         from vertebra.cli.controls.plugin_commands import run
@@ -79,7 +79,7 @@ def _unexpected(error: Exception) -> str:
     import traceback
 
     last = traceback.extract_tb(error.__traceback__)[-1]
-    text = " ".join(f"{type(error).__name__}: {error}".split())
+    text = " ".join(exception_text(error).split())
     return f"{text} (unexpected, in {last.filename}, line {last.lineno}; PYTHONDEVMODE=1 shows the traceback)"
 
 

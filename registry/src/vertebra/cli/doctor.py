@@ -29,6 +29,7 @@ from vertebra._resolve.lockfile import lockfile_path
 from vertebra.cli.doctor_contributions import examine_contributions
 from vertebra.cli.doctor_settings import examine_settings
 from vertebra.cli.output import print_json
+from vertebra.cli.terminal.streams import say
 from vertebra.errors import SettingsError, VertebraError
 from vertebra.interfaces import Runtime
 
@@ -113,7 +114,7 @@ def _run(args: argparse.Namespace) -> int:
     for finding in examine():
         findings.append(finding)
         if not args.json:
-            print(f"{'ok  ' if finding.ok else 'FAIL'} {finding.subject}: {finding.detail}", flush=True)
+            say(f"{'ok  ' if finding.ok else 'FAIL'} {finding.subject}: {finding.detail}", flush=True)
     if args.json:
         print_json([asdict(finding) for finding in findings])
     return 0 if all(finding.ok for finding in findings) else 1

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from vertebra._configuration.settings import settings
 from vertebra._resolve.locked_plugins import Differences, differing_plugins, shown
 from vertebra._resolve.lockfile import LockedPreset, lockfile_path, read_lockfile
-from vertebra.cli.output import bytes_text, plain_warnings, print_json, print_left_out, printable
+from vertebra.cli.output import bytes_text, plain_warnings, print_json, print_left_out
 from vertebra.cli.progress import busy
+from vertebra.cli.terminal.streams import say
 
 if TYPE_CHECKING:
     from vertebra._presets.lock import LockStatus, VerifiedPreset
@@ -102,20 +103,20 @@ def _files(preset: LockedPreset) -> dict[str, Any]:
 
 
 def _print_status(status: LockStatus) -> None:
-    print(f"{printable(status.requested)}: {_STATES[status.state]}")
+    say(f"{status.requested}: {_STATES[status.state]}")
     handle, before = _handle(status.preset), _handle(status.before) if status.before else None
     if before != handle and before is not None:
-        print(f"  locked:  {before}")
+        say(f"  locked:  {before}")
     if status.state == "moved":
-        print(f"  current: {handle}")
+        say(f"  current: {handle}")
         return
     size = bytes_text(sum(file.size for file in status.preset.files))
-    print(f"  {handle or 'a folder'}: {len(status.preset.files)} files, {size}")
+    say(f"  {handle or 'a folder'}: {len(status.preset.files)} files, {size}")
     print_left_out(status.left_out)
     if status.state not in ("removed", "kept") and (differences := _differing(status)):
-        print(f"  locked with {shown(differences)}")
+        say(f"  locked with {shown(differences)}")
     if status.before is not None and status.state in ("changed", "updated"):
-        print(f"  {_difference(status.before, status.preset)}")
+        say(f"  {_difference(status.before, status.preset)}")
 
 
 def _difference(before: LockedPreset, after: LockedPreset) -> str:
@@ -134,7 +135,7 @@ def _handle(preset: LockedPreset) -> str | None:
 
 def _names(names: Sequence[str]) -> str:
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return printable(", ".join(names[:_MOST_NAMES])) + more
+    return ", ".join(names[:_MOST_NAMES]) + more
 
 
 # === vertebra verify, without a preset ===
@@ -171,14 +172,14 @@ def _read_otherwise(path: Path) -> bool:
 def _print_verified(preset: VerifiedPreset) -> None:
     count = len(preset.right) + len(preset.missing) + len(preset.different)
     state = "DIFFERS from the lockfile" if preset.different else "not complete" if preset.missing else "unchanged"
-    print(f"{printable(preset.requested)}: {state}")
-    print(f"  {count} files, {bytes_text(preset.size)}; {len(preset.right)} verified")
+    say(f"{preset.requested}: {state}")
+    say(f"  {count} files, {bytes_text(preset.size)}; {len(preset.right)} verified")
     for name, problem in preset.different.items():
-        print(f"  {printable(name)}: {problem}")
+        say(f"  {name}: {problem}")
     if preset.missing:
-        print(f"  not on this machine: {_names(preset.missing)}")
+        say(f"  not on this machine: {_names(preset.missing)}")
 
 
 def _print_plugins(plugins: Mapping[str, tuple[str, str | None]]) -> None:
     for name, (then, now) in plugins.items():
-        print(f"note: locked with {name} {then}; {f'{now} is installed' if now else 'it is not installed'}")
+        say(f"note: locked with {name} {then}; {f'{now} is installed' if now else 'it is not installed'}")
