@@ -24,7 +24,12 @@ def describe_failure(module: str, distribution: str | None, error: BaseException
     cause, remedy = _cause(module, error)
     if distribution is None:
         return f"{ended(cause)} Correct it, and add it again."
-    return f"{ended(cause)} {remedy}: pip install --upgrade {distribution}."
+    return f"{ended(cause)} {remedy_for_failure(distribution, remedy)}"
+
+
+def remedy_for_failure(distribution: str, remedy: str = "Update the plugin") -> str:
+    """Returns the sentence on how to update a plugin that failed."""
+    return f"{remedy}: pip install --upgrade {distribution}."
 
 
 def _cause(module: str, error: BaseException) -> tuple[str, str]:

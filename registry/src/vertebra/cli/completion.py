@@ -11,7 +11,7 @@ from typing import Any
 from vertebra._configuration.config_file import SETTINGS
 from vertebra._discovery import catalog as discovered
 from vertebra._discovery.catalog import BACKBONES, RUNTIMES, SOURCES, catalog
-from vertebra.cli import build_parser
+from vertebra.cli.controls.command import build_parser
 from vertebra.cli.new.kinds import kinds
 from vertebra.schemas import schema_names
 
