@@ -63,10 +63,10 @@ def printable(text: str, escape: Callable[[str], str] = lambda character: ascii(
 
 
 def exception_text(error: BaseException) -> str:
-    """Returns the class and text of an exception of other code, such as `ValueError: wrong`; never raises."""
+    """Returns the class and text of an exception of other code, such as `ValueError: wrong`, shortened; never raises."""
     name = type(error).__name__
     try:
-        return f"{name}: {error}".removesuffix(": ")
+        return f"{name}: {error}".removesuffix(": ")[:_MOST_CHARACTERS]
     except Exception:
         return f"{name} (without a text: str() of it failed)"
 
