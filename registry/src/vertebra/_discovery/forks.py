@@ -61,7 +61,7 @@ def can_fork() -> bool:
 def _fork() -> int | None:
     """Returns the process id of a fork, or None in the fork."""
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()  # otherwise both would write what is in the buffer
+        stream.flush()  # otherwise both would write the buffered output
     return os.fork() or None
 
 

@@ -10,8 +10,6 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from vertebra.errors import printable
-
 MOST_FILES = 100_000
 LONGEST = 1_000
 """The most bytes of a name; each segment has at most 255, as file systems require."""
@@ -57,8 +55,8 @@ def impossible_on_some(names: Iterable[str]) -> dict[str, str]:
 
 
 def shown(name: str) -> str:
-    """Returns a name for messages: shortened, and printable."""
-    name = printable(name)
+    """Returns a name for messages: shortened, and valid Unicode."""
+    name = name.encode("utf-8", "backslashreplace").decode()
     return name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}…"
 
 

@@ -63,7 +63,7 @@ def printable(text: str, escape: Callable[[str], str] = lambda character: ascii(
 
 
 def exception_text(error: BaseException) -> str:
-    """Returns the class and text of an exception of other code, such as `ValueError: wrong`, shortened; never raises."""
+    """Returns the class and text of an exception of other code, such as `ValueError: wrong`, shortened, in any case."""
     name = type(error).__name__
     try:
         return f"{name}: {error}".removesuffix(": ")[:_MOST_CHARACTERS]
