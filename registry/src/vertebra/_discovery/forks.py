@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import signal
@@ -71,7 +72,8 @@ def _wait(child: int, seconds: float | None) -> tuple[int, str]:
 
     def pass_on(number: int, _: object) -> None:
         passed_on.append(number)
-        os.kill(child, number)
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.kill(child, number)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     for number in before:
@@ -81,7 +83,7 @@ def _wait(child: int, seconds: float | None) -> tuple[int, str]:
         status = _status(child, seconds)
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: it was not set by Python
     if status is None:
         return 1, f"it did not finish in {seconds:g} seconds"
     ending = signal_name(-status) if status < 0 else f"status {status}"
