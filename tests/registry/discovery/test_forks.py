@@ -65,6 +65,35 @@ def test_a_plugin_that_ends_the_process_is_named_and_the_others_are_listed(sourc
     assert "plugin killer of killer is not used" in done.stderr
 
 
+RUNTIME = """
+import os
+from vertebra import Runtime, hookimpl
+
+class KillerRuntime(Runtime):
+    name = "killer"
+
+    def unavailable_reason(self):
+        os._exit(9)
+
+for method in KillerRuntime.__abstractmethods__:
+    setattr(KillerRuntime, method, None)
+KillerRuntime.__abstractmethods__ = frozenset()
+
+@hookimpl
+def vertebra_runtimes():
+    return [KillerRuntime()]
+"""
+
+
+@pytest.mark.parametrize("words", [["runtimes"], ["doctor"]])
+def test_a_runtime_that_ends_the_process_when_it_is_asked_is_named(words, environment):
+    """V13."""
+    done = run(environment(killer=RUNTIME), *words)
+    assert done.returncode == (1 if words == ["doctor"] else 0)
+    assert "it ended the process with status 9" in done.stdout + done.stderr
+    assert "plugin killer of killer" in done.stdout + done.stderr
+
+
 def test_each_of_several_is_named(environment):
     """V13."""
     sources = {f"killer{number}": source for number, (source, _) in enumerate(ENDS.values())}

@@ -94,7 +94,7 @@ def quarantine_on_error(plugin: Plugin, action: str) -> Iterator[None]:
     _running.append(running)
     interrupts: list[int] = []
     try:
-        with contextlib.redirect_stdout(sys.stderr), _observed(plugin), _noting_interrupts(interrupts):
+        with contextlib.redirect_stdout(sys.stderr), observed(plugin.owner.module), _noting_interrupts(interrupts):
             yield
     except KeyboardInterrupt as interrupt:
         if interrupts:
@@ -114,9 +114,10 @@ def quarantine_on_error(plugin: Plugin, action: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _observed(plugin: Plugin) -> Iterator[None]:
+def observed(module: str) -> Iterator[None]:
+    """Tells the observers that the code of a plugin with this entry module runs during the block."""
     for observe in observers:
-        observe(plugin.owner.module)
+        observe(module)
     try:
         yield
     finally:

@@ -197,12 +197,12 @@ def _examine_plugins() -> Iterator[Finding]:
 
 
 def _try_hooks() -> None:
-    """Finds the plugins whose hooks end or block the process, in forks of it."""
+    """Finds the plugins whose hooks or runtimes end or block the process, in forks of it."""
     if not can_fork():
         return
     if go_on_in_fork(_PLUGIN_SECONDS) is None:
         try:
-            catalog(BACKBONES)
+            available()
         finally:
             os._exit(0)
 
