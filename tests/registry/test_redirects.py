@@ -6,7 +6,7 @@ import pytest
 
 from vertebra import PresetHandle, http
 from vertebra.errors import RedirectRefusedError, SourceUnavailableError
-from vertebra.http import RedirectPolicy, addresses, redirects
+from vertebra.http import RedirectPolicy, _addresses, redirects
 
 HANDLE = PresetHandle("toy", "acme/bert")
 PUBLIC = "https://hub.example"
@@ -134,7 +134,7 @@ def test_a_hub_inside_the_network_may_lead_inside(names):
         follow("http://169.254.169.254/x", "http://localhost:2")
 
 
-@pytest.mark.parametrize("network", addresses.METADATA, ids=str)
+@pytest.mark.parametrize("network", _addresses.METADATA, ids=str)
 @pytest.mark.parametrize("endpoint", [PUBLIC, "https://own.example", "https://localhost:2"])
 def test_no_service_may_lead_to_the_credentials_of_a_machine(names, endpoint, network):
     """V12: the addresses at which clouds give a machine its credentials are inside the networks of companies."""
@@ -163,15 +163,15 @@ def test_a_host_that_cannot_be_looked_up_is_not_asked(names):
 )
 def test_a_host_is_read_as_clients_read_it(host, read):
     """V12."""
-    assert addresses.normalized(host.strip("[]")) == read
+    assert _addresses.normalized(host.strip("[]")) == read
 
 
 def test_public_addresses_are_those_of_no_special_network():
     """V12: in each version of Python, whose own list differs."""
     public = ["1.1.1.1", "93.184.216.34", "192.0.1.1", "172.32.0.1", "100.128.0.1", "223.255.255.255", "168.63.129.15"]
     public += ["2606:4700::1111", "2a00:1450::1", "64:ff9b::5db8:d822", "::ffff:1.1.1.1", "2606::5efe:1.1.1.1"]
-    kinds = {text: addresses.kind_of(ipaddress.ip_address(text)) for text in public}
-    assert {text: kind for text, kind in kinds.items() if kind is not addresses.Kind.PUBLIC} == {}
+    kinds = {text: _addresses.kind_of(ipaddress.ip_address(text)) for text in public}
+    assert {text: kind for text, kind in kinds.items() if kind is not _addresses.Kind.PUBLIC} == {}
 
 
 def test_a_name_that_meant_something_else_when_it_was_looked_up_is_noticed(names):

@@ -13,7 +13,7 @@ from urllib.parse import urljoin, urlsplit
 
 from vertebra.errors import RedirectRefusedError, SourceUnavailableError
 from vertebra.handles import PresetHandle
-from vertebra.http.addresses import Address, Kind, address_of, addresses, kind_of, normalized
+from vertebra.http._addresses import Address, Kind, address_of, addresses, kind_of, normalized
 from vertebra.http.error_mapping import unavailable
 from vertebra.http.origins import origin, proxy_for, same_origin
 from vertebra.http.responses import R
