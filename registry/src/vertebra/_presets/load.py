@@ -43,6 +43,8 @@ from vertebra.errors.base import shown
 from vertebra.interfaces import Runtime
 from vertebra.specs import TaskPreset
 
+_LONGEST_NAME = 255
+"""Characters of a model's name."""
 BASE_ARGUMENTS = {"name": str, "trainable": bool, "dtype": object, "lora": dict | None, "quantized": dict}
 """The arguments that configs of every class may have, with their types."""
 # Keras would import any class that the config of a dtype policy names, so a preset may give only a policy's name.
@@ -196,6 +198,10 @@ def class_of(description: PresetDescription, asked: Any = None) -> Any:
     backbone_class = _resolve_class(description, asked)
     known = {**BASE_ARGUMENTS, **backbone_class._constructor_arguments()} | _AS_DATA
     _check_arguments(backbone_class, description.arguments, known, f"config.json of {str(description.folder.handle)!r}")
+    name = description.arguments.get("name")
+    if isinstance(name, str) and not (name.isprintable() and len(name) <= _LONGEST_NAME):  # which Keras prints as it is
+        problem = f"name is {shown(name)}, expected at most {_LONGEST_NAME} printable characters"
+        raise config_error(description.folder, problem)
     return backbone_class
 
 
