@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 import pytest
 
+from vertebra._system.log import log
 from vertebra._system.user_warnings import warn
 from vertebra._weights.safetensors.writing import write_tensors
 from vertebra._weights.tensor_entry import layout_of
@@ -96,6 +97,13 @@ def test_warnings_and_log_messages_are_printable(caplog):
     assert [unprintable(message) for message in caplog.messages] == [set(), set()]
     assert r"zz\x1b" in caplog.messages[0]
     assert caplog.records[1].args == (4,)  # which tools that group messages need
+
+
+def test_a_log_message_that_cannot_be_made_is_left_to_the_handlers():
+    """V6: a plugin's mistake in a message ends no load."""
+    record = logging.LogRecord("vertebra", logging.WARNING, __file__, 1, "a plugin's %s", (1, 2), None)
+    assert log.filter(record)
+    assert record.args == (1, 2)
 
 
 def test_an_error_s_message_and_notes_are_printable_and_its_parts_are_not_changed():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 from vertebra.errors import printable
@@ -11,9 +12,10 @@ class _Printable(logging.Filter):
     """Escapes the characters that control a terminal, which a name from an untrusted file may have."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        if not message.isprintable():
-            record.msg, record.args = printable(message), ()
+        with contextlib.suppress(Exception):  # of arguments that do not fit the message, which handlers report
+            message = record.getMessage()
+            if not message.isprintable():
+                record.msg, record.args = printable(message), ()
         return True
 
 
