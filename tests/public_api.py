@@ -61,7 +61,7 @@ def _of_definition(owner: str, node: ast.stmt) -> Iterator[str]:
     elif isinstance(node, ast.AnnAssign | ast.Assign):
         targets = [node.target] if isinstance(node, ast.AnnAssign) else node.targets
         names = (target.id for target in targets if isinstance(target, ast.Name))
-        yield from (f"{owner}.{name}" for name in names if not name.startswith("_"))
+        yield from (f"{owner}.{name}" for name in names if not name.startswith("_") and name != "TYPE_CHECKING")
 
 
 def _parameters(arguments: ast.arguments) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from vertebra import errors, layers
 from vertebra._discovery import catalog
-from vertebra.cli import build_parser
+from vertebra.cli.controls.command import build_parser
 
 ROOT = Path(__file__).parents[2]
 HOOKS = {

@@ -18,7 +18,7 @@ from pages import page
 from vertebra import errors, hookspecs
 from vertebra._configuration import config_file
 from vertebra._discovery.core_commands import MODULES
-from vertebra.cli import build_parser
+from vertebra.cli.controls.command import build_parser
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / "docs" / "site"

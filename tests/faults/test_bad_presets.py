@@ -364,6 +364,10 @@ def test_an_argument_that_is_missing_is_named(refuse, preset, name):
         ("trainable", 1),
         ("name", 5),
         ("name", "a/b"),
+        ("name", "a\x1b]0;b\x07"),  # this and the following: CF-11, V6
+        ("name", "a\0b"),
+        ("name", "a\u202eb"),
+        ("name", "a" * 256),
         ("dtype", "float33"),
         ("dtype", {"module": "os", "class_name": "system", "config": "true"}),
         ("dtype", {"class_name": "DTypePolicy", "config": {"name": "float32"}}),

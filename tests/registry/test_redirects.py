@@ -1,12 +1,12 @@
-"""Where the answers of a service may lead, and where not (NW-08)."""
+"""Where the answers of a service may lead, and where not (NW-08, V12). No test sends a request."""
 
 import ipaddress
 
 import pytest
 
 from vertebra import PresetHandle, http
-from vertebra.errors import RedirectRefusedError
-from vertebra.http import RedirectPolicy, redirects
+from vertebra.errors import RedirectRefusedError, SourceUnavailableError
+from vertebra.http import RedirectPolicy, _addresses, redirects
 
 HANDLE = PresetHandle("toy", "acme/bert")
 PUBLIC = "https://hub.example"
@@ -24,10 +24,12 @@ def names(monkeypatch):
     """Fixed host names and addresses; addresses in any spelling are resolved as usual."""
     real = redirects.addresses
 
-    def addresses(host, local_names=True):
-        return [ipaddress.ip_address(text) for text in NAMES[host]] if host in NAMES else real(host, local_names)
+    def look_up(host, local_names=True):
+        if host in NAMES:
+            return [ipaddress.ip_address(text) for text in NAMES[host]] if local_names else []
+        return real(host, local_names=False)  # no question leaves this machine
 
-    monkeypatch.setattr(redirects, "addresses", addresses)
+    monkeypatch.setattr(redirects, "addresses", look_up)
     for variable in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(variable, raising=False)
 
@@ -59,6 +61,28 @@ def test_public_places_are_followed(names, location):
         "https://[2002:7f00:1::]/",
         "https://[2001:0:7f00:1:0:0:f5ff:fffe]/",
         "https://[fe80::1]/",
+        "https://localhost./",
+        "https://LOCALHOST/",
+        "https://a.localhost/",
+        "https://127.0.0.1./",
+        "https://0177.0.0.1/",
+        "https://[::127.0.0.1]/",
+        "https://[::ffff:0:127.0.0.1]/",
+        "https://[64:ff9b:1::10.0.0.1]/",
+        "https://[2606:4700::5efe:10.0.0.1]/",
+        "https://[2606:4700::200:5efe:127.0.0.1]/",
+        "https://[fec0::1]/",
+        "https://[ff02::1]/",
+        "https://[ff0e::1]/",
+        "https://[100::1]/",
+        "https://[3fff::1]/",
+        "https://[5f00::1]/",
+        "https://[2001:db8::1]/",
+        "https://224.0.0.1/",
+        "https://239.255.255.250/",
+        "https://255.255.255.255/",
+        "https://198.18.0.1/",
+        "https://203.0.113.7/",
         "https://[fd00::1]/",
         "https://10.0.0.1/",
         "https://172.16.0.1/",
@@ -86,6 +110,14 @@ def test_nothing_leads_into_the_users_network(names, location):
         f"{PUBLIC}\\@cdn.example/x",
         f"{PUBLIC}/\u2028x",
         "https://cdn.example/a b",
+        "https://127.0.0.%31/",
+        "https://local%68ost/",
+        "https://127。0。0。1/",
+        "https://[fe80::1%25eth0]/",
+        "https://127.0.0.999/",
+        "https://08.0.0.1/",
+        "https://a..b/",
+        "https://./",
     ],
 )
 def test_other_protocols_and_no_addresses_are_refused(names, location):
@@ -96,8 +128,50 @@ def test_other_protocols_and_no_addresses_are_refused(names, location):
 def test_a_hub_inside_the_network_may_lead_inside(names):
     assert follow("https://inside.example/x", "https://own.example") == "https://inside.example/x"
     assert follow("http://127.0.0.1:1/x", "http://localhost:2") == "http://127.0.0.1:1/x"
+    with pytest.raises(RedirectRefusedError):
+        follow("https://127.0.0.1/x", "https://own.example")  # it is on another machine
     with pytest.raises(RedirectRefusedError):  # not even then
         follow("http://169.254.169.254/x", "http://localhost:2")
+
+
+@pytest.mark.parametrize("network", _addresses.METADATA, ids=str)
+@pytest.mark.parametrize("endpoint", [PUBLIC, "https://own.example", "https://localhost:2"])
+def test_no_service_may_lead_to_the_credentials_of_a_machine(names, endpoint, network):
+    """V12: the addresses at which clouds give a machine its credentials are inside the networks of companies."""
+    for address in (network[0], network[-1]):
+        host = f"[{address}]" if address.version == 6 else address
+        with pytest.raises(RedirectRefusedError, match="inside this network"):
+            follow(f"https://{host}/", endpoint)
+
+
+def test_a_host_that_cannot_be_looked_up_is_not_asked(names):
+    """V12: the client might read its name otherwise. Later, the name service may know it."""
+    with pytest.raises(SourceUnavailableError, match="the name of its host cannot be looked up"):
+        follow("https://unknown.example/x")
+
+
+@pytest.mark.parametrize(
+    ("host", "read"),
+    [
+        ("CDN.Example.", "cdn.example"),
+        ("0x7f.1", "127.0.0.1"),
+        ("2130706433", "127.0.0.1"),
+        ("[::0001]", "::1"),
+        ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+        ("1.2.example", "1.2.example"),
+    ],
+)
+def test_a_host_is_read_as_clients_read_it(host, read):
+    """V12."""
+    assert _addresses.normalized(host.strip("[]")) == read
+
+
+def test_public_addresses_are_those_of_no_special_network():
+    """V12: in each version of Python, whose own list differs."""
+    public = ["1.1.1.1", "93.184.216.34", "192.0.1.1", "172.32.0.1", "100.128.0.1", "223.255.255.255", "168.63.129.15"]
+    public += ["2606:4700::1111", "2a00:1450::1", "64:ff9b::5db8:d822", "::ffff:1.1.1.1", "2606::5efe:1.1.1.1"]
+    kinds = {text: _addresses.kind_of(ipaddress.ip_address(text)) for text in public}
+    assert {text: kind for text, kind in kinds.items() if kind is not _addresses.Kind.PUBLIC} == {}
 
 
 def test_a_name_that_meant_something_else_when_it_was_looked_up_is_noticed(names):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+
+TYPE_CHECKING = False  # importing `typing` would take longer than all of this module
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "API_VERSION",

@@ -96,7 +96,7 @@ def head_of_architecture(
     """
     from vertebra._discovery.catalog import BACKBONES, catalog
     from vertebra._formats.checked_translation import Recorded
-    from vertebra.errors import PresetConfigError, VertebraError
+    from vertebra.errors import PresetConfigError, VertebraError, exception_text
     from vertebra.specs import resolve_reference
 
     backbones = catalog(BACKBONES)
@@ -113,7 +113,7 @@ def head_of_architecture(
         if not fields:  # a fault of the architecture
             raise
         problem = f"{' and '.join(fields)}, which the head of {task} cannot be made from"
-        raise PresetConfigError("config.json", f"{problem} ({type(error).__name__}: {error})") from error
+        raise PresetConfigError("config.json", f"{problem} ({exception_text(error)})") from error
     return head
 
 

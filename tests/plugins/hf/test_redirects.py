@@ -24,12 +24,11 @@ def hub(hub):
 @pytest.fixture
 def public(hub, monkeypatch):
     """Has the hub count as one on the internet, though it is on the loopback interface as everything else here."""
-    real = redirects._address
     hub_address = ipaddress.ip_address("93.184.216.34")
     monkeypatch.setattr(
         redirects,
         "addresses",
-        lambda host, local_names=True: [hub_address] if host != "localhost" else [real("127.0.0.1")],
+        lambda host, local_names=True: [hub_address] if host != "localhost" else [ipaddress.ip_address("127.0.0.1")],
     )
     return hub
 

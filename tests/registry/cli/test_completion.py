@@ -12,7 +12,8 @@ import time
 import pytest
 
 from vertebra._discovery import catalog as _catalog
-from vertebra.cli import build_parser, completion, main
+from vertebra.cli import completion, main
+from vertebra.cli.controls.command import build_parser
 
 FREE = {"values", "only", "older_than", "message", "lora_rank", "max_shard_size", "set", "filters", "max_size"}
 FREE |= {"name", "author", "scheme", "class_name"}
@@ -216,5 +217,6 @@ def test_schemes_are_data_to_the_shell(name, monkeypatch, folder, complete):
 
 
 def test_other_commands_do_without_the_library():
-    code = "import sys; from vertebra.cli import build_parser; build_parser(); print('shtab' in sys.modules)"
+    build = "from vertebra.cli.controls.command import build_parser; build_parser()"
+    code = f"import sys; {build}; print('shtab' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60).strip() == "False"

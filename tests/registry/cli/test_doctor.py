@@ -24,11 +24,13 @@ sys.exit(main(["doctor", "--json"]))
 """Imports the plugins of this repository in processes of their own only if `healthy` is True."""
 RAISES = "raise ImportError('a library is missing')"
 HANGS = "import time; time.sleep(3600)"
+HOOK = "import os, signal, time\nfrom vertebra import hookimpl\n@hookimpl\ndef vertebra_backbones():\n    {}"
 ENDS = {
     "a signal": ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
     "a status": ("import os; os._exit(3)", "status 3"),
     "a status of success": ("import os; os._exit(0)", "status 0"),
-    "an interrupt": ("raise KeyboardInterrupt", "SIGINT"),
+    "a signal in a hook": (HOOK.format("os.kill(os.getpid(), signal.SIGSEGV)"), "SIGSEGV"),
+    "a status in a hook": (HOOK.format("os._exit(4)"), "status 4"),
 }
 PRINTS = {
     "no text": r"import os; os.write(1, b'\xff'); os.write(2, b'\xff\n')",
@@ -87,16 +89,25 @@ def test_a_plugin_that_hangs_is_found_and_does_not_hang_the_doctor(diagnose):
     status, findings = diagnose(sleeper=HANGS)
     assert status == 1
     assert "VERTEBRA_BLOCK=sleeper" in findings["plugin sleeper of sleeper"]["detail"]
-    assert not findings["contributions"]["ok"]
+    assert findings["backbones"]["ok"]
+
+
+def test_a_plugin_that_raises_the_exception_of_an_interrupt_is_found(diagnose):
+    """V13."""
+    status, findings = diagnose(interrupter="raise KeyboardInterrupt")
+    assert status == 1
+    assert "failed (KeyboardInterrupt)" in findings["plugin interrupter of interrupter"]["detail"]
+    assert findings["backbones"]["ok"]
 
 
 @pytest.mark.parametrize(("source", "ending"), ENDS.values(), ids=ENDS)
 def test_a_plugin_that_ends_the_process_is_found_and_does_not_end_the_doctor(diagnose, source, ending):
+    """V13: the doctor goes on without the plugin."""
     status, findings = diagnose(killer=source, broken=RAISES)
     assert status == 1
-    assert findings["plugin killer of killer"]["detail"].startswith(f"ended the process with {ending}; ")
+    assert findings["plugin killer of killer"]["detail"].startswith(f"it ended the process with {ending}. ")
     assert "a library is missing" in findings["plugin broken of broken"]["detail"]
-    assert not findings["contributions"]["ok"]
+    assert findings["backbones"]["ok"]
 
 
 def test_files_of_the_current_folder_are_not_run(diagnose, tmp_path, monkeypatch):

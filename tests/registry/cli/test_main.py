@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from vertebra._discovery.core_commands import MODULES
-from vertebra.cli import build_parser, main
+from vertebra.cli import main
+from vertebra.cli.controls.command import build_parser
 
 LISTINGS = ["plugins", "backbones", "presets", "sources", "strategies", "runtimes"]
 FRAMEWORKS = {"keras", "torch", "jax", "tensorflow"}
@@ -43,6 +44,30 @@ def test_ctrl_c_ends_without_a_traceback(monkeypatch, capsys):
     monkeypatch.setattr("vertebra.cli.inspect._run", interrupt)
     assert main(["inspect", "x"]) == 130
     assert "Traceback" not in capsys.readouterr().err
+
+
+INTERRUPTED = """
+import os, signal, sys
+
+class Interrupter:
+    def find_spec(self, name, *_):
+        if name == sys.argv[1]:
+            sys.argv[1] = ""
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupter())
+from vertebra.cli import main
+sys.exit(main(["presets"]))
+"""
+EARLY = ["vertebra.cli.controls.command", "vertebra.errors", "argparse", "vertebra.cli.terminal.streams", "pluggy"]
+
+
+@pytest.mark.parametrize("module", EARLY)
+def test_ctrl_c_during_the_imports_is_one_too(module):
+    """V9e, CL-01."""
+    command = [sys.executable, "-c", INTERRUPTED, module]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
 
 def test_a_reader_that_leaves_early_is_no_error():

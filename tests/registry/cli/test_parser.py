@@ -5,7 +5,8 @@ import re
 import pytest
 
 from vertebra._discovery.core_commands import MODULES
-from vertebra.cli import build_parser, main
+from vertebra.cli import main
+from vertebra.cli.controls.command import build_parser
 
 
 def refused(capsys, *words):

@@ -1,4 +1,4 @@
-"""The standard streams of the command: encodings, a full disk, closed streams, and unexpected errors."""
+"""CL-01, V9e: the standard streams of the command: encodings, a full disk, closed streams, and unexpected errors."""
 
 import json
 import os

@@ -66,10 +66,19 @@ def test_a_misspelled_hook_is_told_with_near_names(install, discover):
     assert "there is no hook 'vertebra_x'; the hooks are vertebra_backbones, " in reasons[1]
 
 
+INTERRUPTED = "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
+
+
 def test_one_that_is_interrupted_interrupts(install, discover):
-    install("acme", "raise KeyboardInterrupt")
+    install("acme", INTERRUPTED)
     with pytest.raises(KeyboardInterrupt):
         discover()
+
+
+def test_one_that_raises_the_exception_of_an_interrupt_has_failed(install, discover):
+    """V13."""
+    install("acme", "raise KeyboardInterrupt")
+    assert discover()["acme"].reason.startswith("line 1 of acme failed (KeyboardInterrupt). ")
 
 
 def test_arguments_that_a_hook_does_not_have_are_named(install, discover):
@@ -82,7 +91,7 @@ def test_arguments_that_a_hook_does_not_have_are_named(install, discover):
 
 def test_an_interrupt_names_the_plugin(install, reload_plugins, monkeypatch, capsys):
     monkeypatch.setenv("VERTEBRA_PLUGINS", "acme-*")
-    install("acme-slow", "raise KeyboardInterrupt")
+    install("acme-slow", INTERRUPTED)
     assert main(["plugins"]) == 130
     assert capsys.readouterr().err == "interrupted while importing plugin acme-slow of acme-slow\n"
 

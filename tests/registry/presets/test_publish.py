@@ -11,7 +11,7 @@ import pytest
 
 import vertebra
 from vertebra import PresetHandle
-from vertebra._presets.model_card import is_generated, model_card
+from vertebra._presets.model_card import adapter_card, is_generated, model_card
 from vertebra._presets.publish import upload
 from vertebra._weights.safetensors.writing import write_tensors
 from vertebra._weights.tensor_entry import layout_of
@@ -255,7 +255,7 @@ def test_the_card_tells_what_is_known(toy, preset):
     assert "# mine\n" in body
     assert 'vertebra.Backbone.from_preset("toy://team/mine")' in body
     assert "8 parameters (32 bytes float32), in the native format" in body
-    assert "| `num_layers` | 1 |" in body
+    assert "| `num_layers` | `1` |" in body
     assert "| `config.json` |" in body
 
 
@@ -269,14 +269,62 @@ def test_a_card_has_no_markup_of_strangers():
         "tasks": [],
     }
     card = model_card(facts, "n`\n", 'toy://a"b', {"big": 3_500_000_000})
-    body = card.split("\n---\n", 1)[1].rpartition("\n<!-- Made by")[0]
-    assert "<" not in body
     assert card.count("\n---\n") == 1
     assert "6.0 MB float32" in card
     assert "3.5 GB" in card
     assert '{"k": [1]}' in card
     assert r"from_preset(\"" not in card
     assert "x" * 201 not in card
+
+
+LIVE = [
+    "![x](https://evil.example/p.png)",
+    "[Click here to log in](https://evil.example)",
+    "<https://evil.example>",
+    "https://evil.example www.evil.example me@evil.example",
+    "<img src=https://evil.example/p.png>`<script>evil()</script>",
+    "`[evil](https://evil.example)`",
+    "\\`[evil](https://evil.example)",
+    "[evil](https://evil.example)\\| <b>evil</b> |",
+    "[evil](https://evil.example)\\\\|",
+    "| [evil](https://evil.example) |\\",
+    "\n\n# evil\n\n[evil]: https://evil.example\n```\n---\nevil: 1\n",
+    "\u2028# evil\u202e\x1b[31m",
+    "&lt;b&gt;evil&#96;[evil](https://evil.example)",
+]
+
+
+@pytest.mark.parametrize("text", LIVE)
+def test_no_text_of_a_file_is_more_than_code_in_a_card(text):
+    """V8: links, addresses and images of strangers would be live where the card is shown."""
+    markdown = pytest.importorskip("markdown_it").MarkdownIt("commonmark").enable("table")
+    task = {"task": text, "settings": {text: [text]}, "parameters": 1, "pipeline_tag": None, "library_name": None}
+    task |= {"tags": [text], "owner": "acme", "usage": [f"task.fill({json.dumps(text)})"]}
+    facts = {"format": "native", "backbone": text, "parameters": 1, "bytes_by_dtype": {}, "config": {text: text}}
+    adapter = {"base_model": text, "form": "short", "strategy": text, "layers": [], "parameters": 1}
+    for card in (
+        model_card(facts | {"tasks": []}, "mine", f"toy://{text}", {text: 1}),
+        model_card(facts | {"tasks": [task]}, "mine", f"toy://{text}", {text: 1}),
+        adapter_card(adapter, "mine", f"toy://{text}", {text: 1}),
+    ):
+        head, front, body = card.split("---\n", 2)
+        assert (head, "\x1b" in card, "\u202e" in card) == ("", False, False)
+        assert front.count("\n") == len(front.splitlines()) <= 3
+        tokens = list(markdown.parse(body.rpartition("\n<!-- Generated")[0]))
+        parts = [part for token in tokens for part in token.children or ()]
+        assert {part.type for part in parts} <= {"text", "code_inline", "softbreak"}
+        assert {token.type for token in tokens if token.type.startswith(("html", "hr", "code"))} == set()
+        assert not [part.content for part in parts if part.type == "text" and "evil" in part.content]
+        assert [part for part in parts if part.type == "code_inline" and "evil" in part.content]
+
+
+def test_no_name_is_markup_in_the_title_of_a_card():
+    """V8."""
+    markdown = pytest.importorskip("markdown_it").MarkdownIt("commonmark")
+    facts = {"format": "native", "backbone": "A", "parameters": 1, "bytes_by_dtype": {}, "config": {}, "tasks": []}
+    for text in LIVE[:3]:
+        title = markdown.parse(model_card(facts, text, "toy://x", {}).split("---\n", 2)[2])[1]
+        assert (title.content[:1], {part.type for part in title.children}) == (title.content[:1], {"text"})
 
 
 def test_a_card_that_nobody_has_changed_is_made_anew(toy, preset):

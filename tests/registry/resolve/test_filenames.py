@@ -12,6 +12,7 @@ from vertebra._resolve.filenames import LONGEST, impossible_on_some, shown, unsa
     [
         *("", ".", "..", "../x", "a/../../x", "a/..", "./x", "a/./x", "a//x", "/x", "a/"),
         *("a\\x", "..\\x", "\\\\host\\share\\x", "C:\\x", "D:x", "a:stream", "a\0x", "a\nx", "a\x7f", "\ud800"),
+        *("a\x9b2J", "a\x85b", "a\u202egpj.exe", "a\u2066b", "a\u2028b"),  # V6
         *("CON", "con", "nul.txt", "a/AUX", "Lpt1.json", "COM¹", "conout$", "a.", "a ", "a./x", "a /x"),
         *("x" * 256, "é" * 128, "/".join(["x" * 250] * 5), "x/" * LONGEST, "a/" * 65 + "b"),
     ],
@@ -22,7 +23,11 @@ def test_a_name_that_is_unsafe_somewhere_is_not_used_anywhere(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["a", "a/b.c", ".hidden", "a..b", "...a", "console.log", "x" * 255, "naïve café", "a/" * 64 + "b"]
+    "name",
+    [
+        *("a", "a/b.c", ".hidden", "a..b", "...a", "console.log", "x" * 255, "naïve café", "\u0645\u06cc\u200c\u062e"),
+        "a/" * 64 + "b",
+    ],
 )
 def test_other_names_are_used(name):
     assert unsafe_names(["config.json", name]) == {}

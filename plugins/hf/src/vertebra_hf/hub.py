@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from vertebra import PresetHandle, http, require_client
-from vertebra.errors import SettingsError, SourceUnavailableError
+from vertebra.errors import SettingsError, SourceUnavailableError, exception_text
 from vertebra_hf.error_mapping import Login
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 30.0
@@ -215,7 +215,7 @@ def _unavailable(handle: PresetHandle, url: str, error: Exception) -> SourceUnav
     if isinstance(error, OfflineModeIsEnabled):  # a retry would fail, too
         problem = "HF_HUB_OFFLINE is set, which forbids downloads"
         return SourceUnavailableError(handle, problem, math.inf, "Unset it to download")
-    return http.unavailable(handle, url, http.without_queries(f"{type(error).__name__}: {error}"))
+    return http.unavailable(handle, url, http.without_queries(exception_text(error)))
 
 
 def _hide_queries(library: str) -> None:

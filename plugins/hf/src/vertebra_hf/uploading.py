@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra import PresetFile, PresetHandle, RemoteSource, Snapshot, file_names, http
-from vertebra.errors import PresetError, PresetExistsError, PresetNotFoundError, SourceUnavailableError
+from vertebra.errors import PresetError, PresetExistsError, PresetNotFoundError, SourceUnavailableError, exception_text
 from vertebra_hf.error_mapping import write_refusal
 from vertebra_hf.hub import endpoint, importing
 
@@ -132,5 +132,5 @@ def _mapped_errors(handle: PresetHandle, repo: str) -> Iterator[None]:
     except HFValidationError as error:
         raise PresetError(f"Preset {str(handle)!r}: {error}") from None
     except (HTTPError, OSError) as error:
-        detail = http.without_queries(f"{type(error).__name__}: {error}")
+        detail = http.without_queries(exception_text(error))
         raise SourceUnavailableError(handle, detail) from None

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vertebra.errors import WeightsMismatchError
+from vertebra.errors import WeightsMismatchError, printable
 from vertebra_text.errors import ItemError
 from vertebra_text.long_runs.counting import count_records
 from vertebra_text.long_runs.progress import shown
@@ -95,9 +95,9 @@ def _run(args: argparse.Namespace) -> int:
         print(json.dumps(asdict(summary) | {"output": str(args.output)}, indent=2))
     else:
         earlier = f", {summary.continued:,} of them by an earlier run" if summary.continued else ""
-        print(f"{args.output}: {summary.records:,} records{earlier}")
+        print(printable(f"{args.output}: {summary.records:,} records{earlier}"))
     for line in summary.bad:
-        print(f"warning: {line}", file=sys.stderr)
+        print(f"warning: {printable(line)}", file=sys.stderr)
     if summary.bad_count > len(summary.bad):
         print(f"warning: and {summary.bad_count - len(summary.bad):,} more", file=sys.stderr)
     return 0

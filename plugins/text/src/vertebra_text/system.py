@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import warnings
 
+from vertebra.errors import printable
+
 log = logging.getLogger("vertebra")
 
 
 def warn(message: str) -> None:
     """Warns the user at the line that called the package."""
-    warnings.warn(message, UserWarning, stacklevel=4)
+    warnings.warn(printable(message), UserWarning, stacklevel=4)

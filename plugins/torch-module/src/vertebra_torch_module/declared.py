@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vertebra.errors import SettingsError, close_names
+from vertebra.errors import SettingsError, close_names, exception_text
 from vertebra_torch_module.errors import TorchModuleError
 
 VARIABLE = "VERTEBRA_TORCH_MODULES"
@@ -169,7 +169,7 @@ def _imported(reference: str) -> Callable[..., Any]:
     except TorchModuleError:
         raise
     except Exception as error:  # of the user's code
-        problem = f"{file} cannot be imported ({type(error).__name__}: {error})"
+        problem = f"{file} cannot be imported ({exception_text(error)})"
         raise TorchModuleError(reference, problem, "Correct the code") from error
     made = getattr(module, name, None)
     if not callable(made):

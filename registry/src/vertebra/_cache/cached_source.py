@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,6 +17,7 @@ from vertebra._cache.transfer.retry import retry
 from vertebra._cache.transfer.returned import snapshot_of, stream_of
 from vertebra._cache.transfer.stall import StallDetector
 from vertebra._configuration.settings import settings
+from vertebra._system.log import log
 from vertebra.errors import (
     CacheError,
     ClientMissingError,
@@ -81,7 +81,7 @@ class CachedSource:
             if last is None:
                 raise
             _stale.add(handle)
-            logging.getLogger("vertebra").warning("%s Using the cached revision %s.", error, last)
+            log.warning("%s Using the cached revision %s.", error, last)
             return last
 
     def files(self, handle: PresetHandle) -> list[PresetFile]:

@@ -6,11 +6,11 @@ Behind a link, a cache would write to, and remove, files that are not its own. T
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import stat
 from pathlib import Path
 
+from vertebra._system.log import log
 from vertebra.errors import CacheError
 
 _MODE = 0o775
@@ -59,7 +59,7 @@ def warn_if_open(root: Path) -> None:
     except OSError:  # it is created later, without this permission
         return
     if os.name == "posix" and mode & stat.S_IWOTH:
-        logging.getLogger("vertebra").warning(
+        log.warning(
             "Every user of this machine may write to the cache %s (mode %04o), so its presets may be anyone's. "
             "Take the permission away with: chmod -R o-w %s",
             *(root, mode, root),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 from collections.abc import Iterator
 
 from vertebra._cache.folders import make_folder
 from vertebra._cache.store import Store
+from vertebra._system.log import log
 
 LEASE = 120.0
 """Seconds since the last write of the holder after which a waiting process goes on without the lock: longer than the
@@ -59,7 +59,7 @@ def _last_write(store: Store, key: str) -> float:
 def _warn_expired(store: Store, key: str) -> None:
     holders = {path.name.split(".")[1].rpartition("-")[2] for path in store.partials(key)}
     holder = f"process {', '.join(sorted(holders))}" if holders else "its holder"
-    logging.getLogger("vertebra").warning(
+    log.warning(
         "The download lock %s is taken, but %s has written nothing for %.0f s; continuing without the lock",
         *(key, holder, LEASE),
     )

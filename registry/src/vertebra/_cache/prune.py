@@ -7,7 +7,6 @@ whose record is about to be written is younger than the blobs that are removed.
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,12 +14,12 @@ from pathlib import Path
 
 from vertebra._cache.folders import entries
 from vertebra._cache.scan import CacheScan, Unpinned, last_used, scan_cache, size_of
+from vertebra._system.log import log
 from vertebra._system.ownership import is_abandoned
 from vertebra._system.removal import remove_below
 from vertebra.errors import PresetNotFoundError, close_names
 from vertebra.handles import PresetHandle
 
-log = logging.getLogger("vertebra")
 MARGIN = 3600.0
 """Age in seconds below which a blob without a preset, or a partial file of another machine, may still be in use."""
 _DAY = 86_400.0

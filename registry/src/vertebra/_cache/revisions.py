@@ -31,9 +31,9 @@ def warn_misnamed(kind: str, folder: Path, pinned: PresetHandle, handle: PresetH
         pinned: The pinned handle in the ref.
         handle: The handle that the ref is for.
     """
-    import logging  # only needed if there is an invalid ref
+    from vertebra._system.log import log  # only needed if there is an invalid ref
 
-    logging.getLogger("vertebra").warning(
+    log.warning(
         "The %s %s has a ref from %s to %s. That is another preset, so the ref is ignored: "
         "find out which process or user wrote it before you use other files of that folder.",
         *(kind, folder, handle, pinned),

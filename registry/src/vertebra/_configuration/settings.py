@@ -233,11 +233,9 @@ def _tell_overridden(own: Settings, rules: Settings) -> None:
     """Warns about the user's values that the enforced ones replace."""
     for name in rules.origins or {}:
         if name not in PLUGIN_LISTS and name in (own.origins or {}) and getattr(own, name) != getattr(rules, name):
-            import logging  # only needed if a setting has no effect
+            from vertebra._system.log import log  # only needed if a setting has no effect
 
-            logging.getLogger("vertebra").warning(
-                "%s has no effect: %s sets %s.", own.origin(name), rules.origin(name), name
-            )
+            log.warning("%s has no effect: %s sets %s.", own.origin(name), rules.origin(name), name)
 
 
 def check_folders(result: Settings) -> None:

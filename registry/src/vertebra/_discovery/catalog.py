@@ -33,7 +33,7 @@ from vertebra._discovery.kinds import Kind as Kind
 from vertebra._discovery.plugin import BUILTIN, Owner, Plugin, naming_slow_plugins, quarantine_on_error
 from vertebra._discovery.plugins import registry
 from vertebra._system.user_warnings import warn
-from vertebra.errors import NameClashError, PluginError, PluginWarning, UnknownNameError, VertebraError
+from vertebra.errors import NameClashError, PluginError, PluginWarning, UnknownNameError, VertebraError, exception_text
 from vertebra.errors.base import ended, shown
 from vertebra.specs import BUILTIN_FORMATS, BackboneSpec, PresetSpec, resolve_reference
 from vertebra.strategies import LoraStrategy
@@ -237,7 +237,7 @@ def imported(entry: Entry[Any], reference: str) -> Any:
     except VertebraError:  # which says more than that the import failed
         raise
     except Exception as error:
-        problem = f"{reference} cannot be imported ({type(error).__name__}: {error})"
+        problem = f"{reference} cannot be imported ({exception_text(error)})"
         raise PluginError(entry.owner.distribution, problem) from error
 
 

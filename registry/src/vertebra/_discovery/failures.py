@@ -7,7 +7,7 @@ import sys
 import traceback
 from pathlib import PurePath
 
-from vertebra.errors.base import ended, shown
+from vertebra.errors.base import ended, exception_text, shown
 
 _IMPORTED = re.compile(r"cannot import name '([^']+)' from (?:partially initialized module )?'([^']+)'")
 """The message of Python's exception for a name that a module lacks."""
@@ -24,7 +24,12 @@ def describe_failure(module: str, distribution: str | None, error: BaseException
     cause, remedy = _cause(module, error)
     if distribution is None:
         return f"{ended(cause)} Correct it, and add it again."
-    return f"{ended(cause)} {remedy}: pip install --upgrade {distribution}."
+    return f"{ended(cause)} {remedy_for_failure(distribution, remedy)}"
+
+
+def remedy_for_failure(distribution: str, remedy: str = "Update the plugin") -> str:
+    """Returns the sentence on how to update a plugin that failed."""
+    return f"{remedy}: pip install --upgrade {distribution}."
 
 
 def _cause(module: str, error: BaseException) -> tuple[str, str]:
@@ -35,7 +40,7 @@ def _cause(module: str, error: BaseException) -> tuple[str, str]:
         if _package(error.name) == _package(module):
             return f"its module {error.name!r} is not installed", "Install it again"
         return f"{subject} {error.name!r}, which is not installed", "Install that, or update the plugin"
-    if isinstance(error, ImportError) and (found := _IMPORTED.match(str(error))):
+    if isinstance(error, ImportError) and (found := _IMPORTED.search(exception_text(error))):
         return (
             f"{subject} {found[1]!r} of {found[2]!r}, which the installed version lacks",
             "Update that, or the plugin",
@@ -47,7 +52,7 @@ def _cause(module: str, error: BaseException) -> tuple[str, str]:
     if isinstance(error, SystemExit):
         status = "" if error.code in (None, 0) else f" ({shown(error.code)})"
         return f"{line or 'it'} tries to end the process{status}", "Update the plugin"
-    text = f"{type(error).__name__}: {error}".removesuffix(": ")
+    text = exception_text(error)
     return f"{line or 'its code'} failed ({text})", "Update the plugin"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from importlib import metadata
 
 from vertebra._discovery.plugin import Owner, Plugin
-from vertebra.errors import PluginError
+from vertebra.errors import PluginError, exception_text
 
 GROUP = "vertebra"
 API_GROUP = "vertebra.api"
@@ -77,7 +77,7 @@ def load(entry: metadata.EntryPoint, plugin: Plugin) -> object:
     except Exception as error:
         if not _failed_in(error, "keras"):
             raise
-        problem = f"its entry module imports keras, which failed ({type(error).__name__}: {error})"
+        problem = f"its entry module imports keras, which failed ({exception_text(error)})"
         raise PluginError(entry.name, problem, NO_FRAMEWORK) from error
     finally:
         plugin.imported = frozenset(name for name in sys.modules.keys() - before if "." not in name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
 import sys
 import threading
 import time
@@ -14,7 +15,7 @@ from typing import Any
 
 from vertebra import hookspecs
 from vertebra._discovery.failures import describe_failure
-from vertebra.errors import PluginError, VertebraError
+from vertebra.errors import PluginError, VertebraError, printable
 from vertebra.errors.base import ended
 
 BUILTIN = "vertebra.builtin.plugin"
@@ -23,6 +24,10 @@ _PATIENCE = 3.0
 """Seconds after which a plugin whose code is running is named."""
 _running: list[tuple[str, float]] = []
 """The plugins whose code is running, each with the action for messages and the time of its start."""
+fatal: dict[str, str] = {}
+"""The modules of plugins that ended a process, each with how: these are not imported in this process."""
+observers: list[Callable[[str], object]] = []
+"""Called with the module of the plugin whose code begins, or goes on, to run, and with an empty text at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +92,16 @@ def quarantine_on_error(plugin: Plugin, action: str) -> Iterator[None]:
     words = f"{action} plugin {plugin.name} of {plugin.owner.distribution}"
     running = (words, time.monotonic())
     _running.append(running)
+    interrupts: list[int] = []
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), observed(plugin.owner.module), _noting_interrupts(interrupts):
             yield
     except KeyboardInterrupt as interrupt:
-        interrupt.add_note(f"while {words}")
-        raise
+        if interrupts:
+            interrupt.add_note(f"while {words}")
+            raise
+        distribution = None if plugin.added else plugin.owner.distribution
+        plugin.quarantine(describe_failure(plugin.owner.module, distribution, interrupt))
     except PluginError as error:
         plugin.quarantine(f"{ended(error.problem)} {ended(error.remedy)}" if error.remedy else error.problem)
     except VertebraError as error:
@@ -102,6 +111,44 @@ def quarantine_on_error(plugin: Plugin, action: str) -> Iterator[None]:
         plugin.quarantine(describe_failure(plugin.owner.module, distribution, error))
     finally:
         _running.remove(running)  # another thread may have added one
+
+
+@contextlib.contextmanager
+def observed(module: str) -> Iterator[None]:
+    """Tells the observers that the code of a plugin with this entry module runs during the block."""
+    for observe in observers:
+        observe(module)
+    try:
+        yield
+    finally:
+        for observe in observers:
+            observe("")
+
+
+@contextlib.contextmanager
+def _noting_interrupts(interrupts: list[int]) -> Iterator[None]:
+    """Appends each SIGINT to a list: a plugin that raises KeyboardInterrupt itself has failed like any other.
+
+    Where the program has a handler of its own, any KeyboardInterrupt counts as one of the user.
+    """
+
+    def note(number: int, frame: Any) -> None:
+        interrupts.append(number)
+        signal.default_int_handler(number, frame)
+
+    if threading.current_thread() is not threading.main_thread():  # signals are handled in the main thread
+        yield
+        return
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        interrupts.append(0)
+        yield
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is note:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextlib.contextmanager
@@ -124,7 +171,7 @@ def _name_slow_plugins(done: threading.Event) -> None:
     while not done.wait(_PATIENCE / 6):
         running = _running[-1:]
         if running and running != named and time.monotonic() - running[0][1] > _PATIENCE:
-            sys.stderr.write(f"{running[0][0]} ...\n")
+            sys.stderr.write(f"{printable(running[0][0])} ...\n")
             named = running
 
 

@@ -14,8 +14,10 @@ import pluggy
 
 from vertebra import hookspecs
 from vertebra._configuration.settings import Settings, settings
+from vertebra._discovery.failures import remedy_for_failure
 from vertebra._discovery.installed import find_installed, load
-from vertebra._discovery.plugin import BUILTIN, Owner, Plugin, naming_slow_plugins, quarantine_on_error
+from vertebra._discovery.plugin import BUILTIN, Owner, Plugin, fatal, naming_slow_plugins, quarantine_on_error
+from vertebra._system.log import log  # noqa: F401 (plugins log to it: it must have its filter before)
 from vertebra.errors import (
     FailedPluginError,
     MissingPluginError,
@@ -158,6 +160,8 @@ class PluginRegistry:
         reason = exclusion_reason(plugin, self._settings)
         if reason is not None:
             plugin.status, plugin.reason = "blocked", reason
+        elif plugin.owner.module in fatal:
+            plugin.quarantine(f"{fatal[plugin.owner.module]}. {remedy_for_failure(plugin.owner.distribution)}")
         elif str(hookspecs.API_VERSION) not in apis:
             versions = ", ".join(sorted(apis))
             plugin.status = "incompatible"

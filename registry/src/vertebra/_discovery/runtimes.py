@@ -13,7 +13,14 @@ from vertebra._configuration.settings import settings
 from vertebra._discovery.catalog import RUNTIMES, Entry, catalog
 from vertebra._discovery.extras import runtime_commands
 from vertebra._discovery.installed import frameworks
-from vertebra.errors import RuntimeBoundError, RuntimeChoiceError, RuntimeUnavailableError, SettingsError
+from vertebra._discovery.plugin import observed
+from vertebra.errors import (
+    RuntimeBoundError,
+    RuntimeChoiceError,
+    RuntimeUnavailableError,
+    SettingsError,
+    exception_text,
+)
 from vertebra.interfaces import Runtime
 
 _BINDING = threading.RLock()  # two threads may request different runtimes
@@ -112,9 +119,10 @@ def usable(name: str) -> Runtime:
 def unavailable_reason(entry: Entry[Runtime]) -> str | None:
     """Returns why a runtime cannot be used, or None. A runtime that raises cannot be used; others are not affected."""
     try:
-        return entry.value.unavailable_reason()
+        with observed(entry.owner.module):
+            return entry.value.unavailable_reason()
     except Exception as error:
-        return f"{entry.owner} failed to check it ({type(error).__name__}: {error}); update or block that plugin"
+        return f"{entry.owner} failed to check it ({exception_text(error)}); update or block that plugin"
 
 
 def _chosen() -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from vertebra._system.foreign_json import is_json
-from vertebra.errors import PluginError, PresetConfigError, VertebraError
+from vertebra.errors import PluginError, PresetConfigError, VertebraError, exception_text
 from vertebra.errors.base import close_names, shown
 from vertebra.translations import TensorRule, Translation
 
@@ -177,7 +177,7 @@ class CheckedTranslation(Translation):
             raise self._failure(method, error, given) from error
 
     def _failure(self, method: str, error: Exception, where: str) -> PluginError:
-        return self._broken(f"{method} failed ({type(error).__name__}: {error}){where}")
+        return self._broken(f"{method} failed ({exception_text(error)}){where}")
 
     def _require(self, holds: bool, problem: str) -> None:
         if not holds:

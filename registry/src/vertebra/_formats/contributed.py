@@ -16,7 +16,7 @@ from vertebra._resolve.preset_folder import PresetFolder, origin_of
 from vertebra._system.strict_json import dump_json
 from vertebra._weights.safetensors.file_kind import SAFETENSORS
 from vertebra._weights.writing import write_safetensors
-from vertebra.errors import PluginError, VertebraError
+from vertebra.errors import PluginError, VertebraError, exception_text
 from vertebra.errors.base import shown
 from vertebra.file_names import CONFIG
 from vertebra.interfaces import PresetFormat
@@ -112,7 +112,7 @@ class ContributedFormat:
         except VertebraError:
             raise
         except Exception as error:
-            problem = f"{subject} failed ({type(error).__name__}: {error})"
+            problem = f"{subject} failed ({exception_text(error)})"
             raise PluginError(self._owner.distribution, problem) from error
         if not isinstance(answer, kind):
             raise PluginError(self._owner.distribution, f"{subject} returned {shown(answer)}")

@@ -14,7 +14,7 @@ from vertebra._discovery.catalog import BACKBONES, Entry, catalog
 from vertebra._discovery.plugin import Owner
 from vertebra._resolve.preset_folder import PresetFolder, config_error
 from vertebra._system.strict_json import read_json
-from vertebra.errors import PluginError, PresetConfigError, UnknownNameError, VertebraError
+from vertebra.errors import PluginError, PresetConfigError, UnknownNameError, VertebraError, exception_text
 from vertebra.errors.base import shown
 from vertebra.errors.names import failed_plugins
 from vertebra.specs import BackboneSpec, resolve_reference
@@ -96,7 +96,7 @@ def _call(entry: Entry[BackboneSpec], arguments: Config, version: int) -> tuple[
     except VertebraError:
         raise
     except Exception as error:
-        problem = f"{reference} failed, for arguments of version {version} ({type(error).__name__}: {error})"
+        problem = f"{reference} failed, for arguments of version {version} ({exception_text(error)})"
         raise PluginError(entry.owner.distribution, problem) from error
     sound = isinstance(found, tuple | list) and len(found) == 2 and all(isinstance(part, dict) for part in found)
     if not sound or not all(isinstance(text, str) for text in (*found[0], *found[1], *found[1].values())):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vertebra._formats.description import OpenPreset
 from vertebra._weights.match import Match
 from vertebra._weights.tensor_layout import take
-from vertebra.errors import PluginError, VertebraError, WeightsMismatchError
+from vertebra.errors import PluginError, VertebraError, WeightsMismatchError, exception_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +64,7 @@ def _resized(backbone_class: Any, name: str, stored: np.ndarray[Any, Any], shape
     except VertebraError:
         raise
     except Exception as error:
-        raise _broken(backbone_class, f"failed for {name} ({type(error).__name__}: {error})") from error
+        raise _broken(backbone_class, f"failed for {name} ({exception_text(error)})") from error
     if value is not None and value.shape != shape:
         raise _broken(backbone_class, f"returned {name} in the shape {value.shape}, expected {shape}")
     return value

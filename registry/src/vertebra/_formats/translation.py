@@ -14,7 +14,7 @@ from vertebra._formats.export import PresetExport
 from vertebra._weights.tensor_entry import TensorEntry, layout_of
 from vertebra._weights.tensor_layout import holders, put, stored_shape
 from vertebra._weights.writing import Tensors
-from vertebra.errors import FormatLimitError, PluginError, PresetFormatError
+from vertebra.errors import FormatLimitError, PluginError, PresetFormatError, exception_text
 from vertebra.errors.base import shown
 from vertebra.file_names import CONFIG
 from vertebra.specs import BackboneSpec, resolve_reference
@@ -43,9 +43,7 @@ def load_translation(owner: Entry[BackboneSpec], format: str, origin: str = CONF
     try:
         translation = resolve_reference(reference)()
     except Exception as error:
-        problem = (
-            f"the translation of {owner.value.name}, {reference}, cannot be imported ({type(error).__name__}: {error})"
-        )
+        problem = f"the translation of {owner.value.name}, {reference}, cannot be imported ({exception_text(error)})"
         raise PluginError(distribution, problem) from error
     if not isinstance(translation, Translation):
         raise PluginError(distribution, f"{reference} is {shown(translation)}, expected a subclass of Translation")

@@ -23,7 +23,7 @@ from vertebra._lora.layers.adapter_layers import AdapterLayerBase, AdapterLayers
 from vertebra._lora.layers.linear_view import ConvView, DenseView, EinsumDenseView, EmbeddingView, LookupView
 from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra._weights.layer_paths import own_weights
-from vertebra.errors import LoraStrategyError, VertebraError
+from vertebra.errors import LoraStrategyError, VertebraError, exception_text
 from vertebra.specs import AdapterTensor
 from vertebra.strategies import LoraStrategy
 
@@ -234,7 +234,7 @@ class _Trial:
         except VertebraError:
             raise
         except Exception as error:
-            raise self._broken(f"{method} failed {self._where} ({type(error).__name__}: {error})") from error
+            raise self._broken(f"{method} failed {self._where} ({exception_text(error)})") from error
 
     def _require(self, holds: bool, problem: str) -> None:
         if not holds:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import filecmp
-import logging
 import os
 import re
 import shutil
@@ -23,6 +22,7 @@ from vertebra._resolve.filenames import unsafe_names
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.foreign_json import read_foreign_json
 from vertebra._system.links import outside_store, targets_outside
+from vertebra._system.log import log
 from vertebra._system.regular_files import open_regular, problem_of
 from vertebra._tasks.preset_files import LocalFiles
 from vertebra._tasks.tokenizers import TranslatedTokenizer, same_tokens, translate_tokenizer, write_files
@@ -204,7 +204,7 @@ def select_assets(
     """
     if not folder.is_complete:
         problem = "its file list is incomplete: only its local files are known, and other files are not carried"
-        logging.getLogger("vertebra").warning("%s: %s", folder.handle, problem)
+        log.warning("%s: %s", folder.handle, problem)
     config = _config(folder, locate)
     source = format_of_preset(read_foreign_json(config).value)
     if source is None:

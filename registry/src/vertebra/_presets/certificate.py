@@ -7,7 +7,6 @@ tokenizer, the input is that of texts, which are stored, too, as are the outputs
 from __future__ import annotations
 
 import json
-import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,13 +20,14 @@ import numpy as np
 from vertebra._discovery import runtimes
 from vertebra._presets.certificate_header import TASK, TASK_OUTPUTS, TEXTS, Certificate, digest_of_config
 from vertebra._resolve.preset_folder import PresetFolder
+from vertebra._system.log import log
 from vertebra._tasks.preset_files import SmallFiles
 from vertebra._tasks.tasks import loaded_class
 from vertebra._tasks.tokenizers import find_tokenizer, text_inputs, tokenizer_classes
 from vertebra._weights.quantized import quantization_plan
 from vertebra._weights.safetensors.writing import write_tensors
 from vertebra._weights.tensor_entry import layout_of
-from vertebra.errors import CertificateError
+from vertebra.errors import CertificateError, exception_text
 from vertebra.file_names import CERTIFICATE, CONFIG
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetTokenizer, TextSample
@@ -47,7 +47,6 @@ _MOST_NUMBERS, _LONGEST = 2_048, 1_024
 certificate must not need more memory than the weights, and that of attention grows with the square of the length."""
 _MOST_TEXTS, _MOST_CHARACTERS, _MOST_IDS = 100, 4_096, 16
 _MASK = "inputs/padding_mask"
-log = logging.getLogger("vertebra")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +127,7 @@ def replay(backbone: Any, certificate: Certificate) -> Verdict:
     try:
         outputs = flatten("outputs", _run(backbone, keras.tree.pack_sequence_as(sample, inputs)))
     except Exception as error:  # token ids outside the vocabulary, or any other input that the layers refuse
-        problem = f"the backbone cannot run on its stored input ({type(error).__name__}: {error})"
+        problem = f"the backbone cannot run on its stored input ({exception_text(error)})"
         raise CertificateError(handle, problem, _SAVE_AGAIN) from error
     if _kinds(outputs) != _kinds(expected):
         raise _other_outputs(handle)
@@ -286,7 +285,7 @@ def replay_texts(
             return TextVerdict(texts, name, False, f"its texts have more than {_MOST_NUMBERS:,} tokens")
         sample = _sample_again(task, found.tokenizer, texts, stored)
     except Exception as error:  # the texts are from a file, and tokenizer and task from plugins
-        problem = f"its tokenizer cannot encode the certificate's texts ({type(error).__name__}: {error})"
+        problem = f"its tokenizer cannot encode the certificate's texts ({exception_text(error)})"
         return TextVerdict(texts, name, False, problem)
     other = _other_tokens(sample.inputs, texts, stored)
     if other is not None or task is None:

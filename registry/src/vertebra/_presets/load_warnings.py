@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from vertebra._formats.description import PresetDescription
 from vertebra._presets.assets import NOT_LOCAL, CarriedAssets
 from vertebra._presets.untied_heads import untied_heads
+from vertebra._system.log import log
 from vertebra._system.user_warnings import warn
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.match import Match
@@ -18,7 +18,6 @@ from vertebra._weights.tensor_entry import itemsize
 _MOST_NAMES = 20
 _WORTH_SAYING = 10**6
 """Bytes of new memory from which on `widened_weights` warns."""
-log = logging.getLogger("vertebra")
 
 
 def fresh_weights(description: PresetDescription, match: Match) -> None:

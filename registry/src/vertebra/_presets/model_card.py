@@ -12,6 +12,7 @@ from typing import Any
 
 from vertebra._discovery.catalog import BACKBONES, catalog
 from vertebra._system.regular_files import read_limited
+from vertebra.errors import printable
 
 CARD = "README.md"
 _LIBRARIES = {"native": "vertebra", "kerashub": "keras-hub", "transformers": "transformers"}
@@ -22,6 +23,7 @@ _ANY_SIGNATURE = re.compile(r"\n<!-- [^\n]* by vertebra [^\n]*: ([0-9a-f]{16})\.
 _MOST_CHARACTERS = 200
 _MOST_BYTES = 2**24
 """Most bytes that are read of a model card; a generated one that lists 100,000 files is smaller."""
+_MARKUP = re.compile(r"[][\\`*_{}()#+!|~&<>]")
 _UNITS = ("bytes", "kB", "MB", "GB")
 
 
@@ -39,7 +41,7 @@ def model_card(facts: Mapping[str, Any], name: str, handle: str, sizes: Mapping[
         sizes: Bytes of the preset's files by name.
     """
     task = facts["tasks"][0] if facts["tasks"] else None
-    settings = "" if task is None else _table(f"## {_escape(task['task'])}", ("setting", "value"), task["settings"])
+    settings = "" if task is None else _table(f"## {_code(task['task'])}", ("setting", "value"), task["settings"])
     table = settings + _table("## Architecture", ("argument", "value"), facts["config"])
     return _signed(_front(facts, task), name, [*_summary(facts, task), *_use(handle, facts, task)], table, sizes)
 
@@ -66,12 +68,12 @@ def adapter_card(facts: Mapping[str, Any], name: str, handle: str, sizes: Mappin
     base = facts["base_model"]
     named = {} if base is None or is_path(base) else {"base_model": base.partition("@")[0]}
     front = named | {"library_name": "peft" if facts["form"] == "peft" else "vertebra", "tags": ["vertebra", "lora"]}
-    of = f" of `{_escape(base)}`" if named else ""
+    of = f" of {_code(base)}" if named else ""
     summary = (
-        f"A LoRA adapter{of}: strategy `{_escape(str(facts['strategy']))}`, {len(facts['layers'])} layers, "
+        f"A LoRA adapter{of}: strategy {_code(str(facts['strategy']))}, {len(facts['layers'])} layers, "
         f"{facts['parameters']:,} parameters. It is loaded onto its base model."
     )
-    load = f"backbone.load_lora_weights({json.dumps(handle, ensure_ascii=False)})"
+    load = _line(f"backbone.load_lora_weights({json.dumps(handle, ensure_ascii=False)})")
     code = ["import vertebra", "", "backbone = vertebra.Backbone.from_preset(...)  # its base model", load]
     return _signed(front, name, [summary, "", "## Use", "", "```python", *code, "```", ""], "", sizes)
 
@@ -109,25 +111,25 @@ def _digest(text: str) -> str:
 
 def _summary(facts: Mapping[str, Any], task: Mapping[str, Any] | None) -> list[str]:
     dtypes = ", ".join(f"{_size(size)} {dtype}" for dtype, size in sorted(facts["bytes_by_dtype"].items()))
-    backbone = f"`{_escape(facts['backbone'])}` with {facts['parameters']:,} parameters ({dtypes})"
+    backbone = f"{_code(facts['backbone'])} with {facts['parameters']:,} parameters ({dtypes})"
     in_format = f"in the {facts['format']} format"
     if task is None:
         return [f"A {backbone}, {in_format}. It is a backbone: it computes features and has no task head.", ""]
     head = "" if task["parameters"] is None else f" of {task['parameters']:,} parameters"
-    return [f"A `{_escape(task['task'])}`: a {backbone}, and a head{head}, {in_format}.", ""]
+    return [f"A {_code(task['task'])}: a {backbone}, and a head{head}, {in_format}.", ""]
 
 
 def _use(handle: str, facts: Mapping[str, Any], task: Mapping[str, Any] | None) -> list[str]:
     backbones = catalog(BACKBONES)
     backbone = facts["backbone"]
     owner = backbones.lookup(backbone).owner.distribution if backbone in backbones else None
-    needs = ["`vertebra`", f"`{owner}`" if owner else f"the plugin that provides `{_escape(backbone)}`"]
+    needs = ["`vertebra`", f"`{owner}`" if owner else f"the plugin that provides {_code(backbone)}"]
     load = f"backbone = vertebra.Backbone.from_preset({json.dumps(handle, ensure_ascii=False)})"
     lines = [load]
     if task is not None:
         needs.append(f"`{task['owner']}`")
         load = f"task = vertebra.models.{task['task']}.from_preset({json.dumps(handle, ensure_ascii=False)})"
-        lines = [load, *(" ".join(line.splitlines()) for line in task["usage"])]
+        lines = [load, *task["usage"]]
     return [
         "## Use",
         "",
@@ -136,14 +138,14 @@ def _use(handle: str, facts: Mapping[str, Any], task: Mapping[str, Any] | None) 
         "```python",
         "import vertebra",
         "",
-        *lines,
+        *map(_line, lines),
         "```",
         "",
     ]
 
 
 def _table(title: str, columns: tuple[str, str], rows: Mapping[str, Any]) -> str:
-    lines = [f"| `{_escape(name)}` | {_escape(_short(value))} |" for name, value in rows.items()]
+    lines = [f"| {_code(name)} | {_code(_short(value))} |" for name, value in rows.items()]
     return "\n".join(["", title, "", f"| {columns[0]} | {columns[1]} |", "|---|---|", *lines, ""]) if lines else ""
 
 
@@ -152,10 +154,21 @@ def _short(value: object) -> str:
     return text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + " …"
 
 
+def _code(text: str) -> str:
+    """Returns a text of an untrusted file as code: in other text, hubs show links, addresses, images and HTML."""
+    visible = printable(text).replace("`", "'").replace("\\|", "\\ |")  # which would end the cell of a table
+    cell = visible.replace("|", "\\|")
+    return f"`{cell}`" if visible.strip() else "(empty)"
+
+
 def _escape(text: str) -> str:
-    """Escapes Markdown and HTML in a text: it may come from an untrusted file."""
-    visible = "".join(character if character.isprintable() else " " for character in text)
-    return visible.replace("\\", "\\\\").replace("`", "'").replace("|", "\\|").replace("<", "&lt;")
+    """Returns a text for a title, in which no character is markup; it must be no text of an untrusted file."""
+    return _MARKUP.sub(r"\\\g<0>", printable(text))
+
+
+def _line(text: str) -> str:
+    """Returns a line of code, whose texts are JSON and may come from an untrusted file."""
+    return printable(" ".join(text.splitlines()))
 
 
 def _size(size: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import filecmp
-import logging
 import os
 import re
 import shutil
@@ -19,13 +18,13 @@ from vertebra._presets.asset_names import CARRIED, MODULES, is_of_task, is_of_to
 from vertebra._resolve.candidates import handle_of_path
 from vertebra._system.atomic_save import destination
 from vertebra._system.foreign_json import read_foreign_json
+from vertebra._system.log import log
 from vertebra._tasks.preset_files import LocalFiles
 from vertebra._tasks.tokenizers import find_tokenizer, same_tokens
 from vertebra._weights.safetensors.file_kind import INDEX, WEIGHTS
 from vertebra.errors import PresetConfigError, PresetFormatError, PresetSaveError, VertebraError
 from vertebra.file_names import CERTIFICATE, CONFIG, SIGNATURE
 
-log = logging.getLogger("vertebra")
 _MOST_NAMES = 5
 _WEIGHTS = re.compile(
     rf"{re.escape(WEIGHTS)}|{re.escape(INDEX)}|model-\d{{5}}-of-\d{{5}}\.safetensors"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,6 +21,7 @@ from vertebra._resolve.open import open_folder
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._resolve.span_attributes import attributes_of_backbone
 from vertebra._system.atomic_save import replacing_folder
+from vertebra._system.log import log
 from vertebra._system.regular_files import open_regular
 from vertebra._system.spans import annotate, is_recording, traced
 from vertebra._tasks.preset_files import LocalFiles
@@ -30,10 +30,8 @@ from vertebra._tasks.tokenizers import SENTENCES, sample_of_tokenizer
 from vertebra._weights.abstract import abstract_build
 from vertebra._weights.layer_paths import weight_names
 from vertebra._weights.quantized import check_plannable
-from vertebra.errors import ArgumentError, PresetError, PresetSaveError, VertebraError
+from vertebra.errors import ArgumentError, PresetError, PresetSaveError, VertebraError, exception_text
 from vertebra.specs import TaskExport, TextSample
-
-log = logging.getLogger("vertebra")
 
 
 @traced("save", lambda _: {})
@@ -158,7 +156,7 @@ def _check_rebuilds(target: Path, backbone: Any, weights: Mapping[str, Any]) -> 
     except VertebraError:
         raise
     except Exception as error:
-        problem = f"the backbone cannot be rebuilt from its config ({type(error).__name__}: {error})"
+        problem = f"the backbone cannot be rebuilt from its config ({exception_text(error)})"
         raise _not_rebuilt(target, problem) from error
     differ = {name for name in again.keys() | weights.keys() if _shape(again, name) != _shape(weights, name)}
     if differ:

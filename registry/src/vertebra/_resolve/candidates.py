@@ -24,6 +24,7 @@ from vertebra.errors import (
     UnknownNameError,
     VertebraError,
     close_names,
+    exception_text,
 )
 from vertebra.errors.names import failed_plugins
 from vertebra.handles import PresetHandle
@@ -217,7 +218,7 @@ def _ask_source(entry: Entry[PresetSource], text: str) -> PresetHandle | None:
     except VertebraError:
         raise
     except Exception as error:  # other sources must still be asked
-        warn(f"{entry.owner}: handle_for({text!r}) failed ({error}), so this source was skipped")
+        warn(f"{entry.owner}: handle_for({text!r}) failed ({exception_text(error)}), so this source was skipped")
         return None
 
 
@@ -232,7 +233,9 @@ def _ask_rewriter(plugin: Plugin, rewrite: Callable[..., Any], handle: PresetHan
     try:
         answer = rewrite(handle=handle)
     except Exception as error:
-        raise PluginError(plugin.name, f"vertebra_rewrite_handle failed on {handle} ({error})") from error
+        raise PluginError(
+            plugin.name, f"vertebra_rewrite_handle failed on {handle} ({exception_text(error)})"
+        ) from error
     if answer is None:
         return [handle]
     rewritten = list(answer) if isinstance(answer, list | tuple) else [answer]
@@ -248,6 +251,6 @@ def ask_policies(handle: PresetHandle) -> None:
         try:
             reason = refuse(handle=handle)
         except Exception as error:  # a failing policy must refuse, not allow everything
-            reason = f"the policy failed ({type(error).__name__}: {error})"
+            reason = f"the policy failed ({exception_text(error)})"
         if reason is not None:
             raise PresetRefusedError(handle, plugin.owner, str(reason))

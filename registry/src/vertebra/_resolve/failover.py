@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from vertebra._system.log import log
 from vertebra.errors import (
     ClientMissingError,
     HandleError,
@@ -66,4 +66,4 @@ class Failover:
     def _record(self, failure: VertebraError) -> None:
         self.failures.append(failure)
         if not isinstance(failure, PresetNotFoundError | OfflineError):
-            logging.getLogger("vertebra").warning("%s Trying the next candidate.", failure)
+            log.warning("%s Trying the next candidate.", failure)

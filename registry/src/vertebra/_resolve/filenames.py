@@ -15,6 +15,11 @@ LONGEST = 1_000
 """The most bytes of a name; each segment has at most 255, as file systems require."""
 _LONGEST_SHOWN = 200
 _UNSAFE = re.compile(r"[\\\x00-\x1f\x7f:]")
+_CONTROLS = re.compile(r"[\x80-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""C1 control characters, line breaks of Unicode, and the characters that reorder the text around them.
+
+No name of any script needs them, and other programs print names as they are.
+"""
 _IMPOSSIBLE = re.compile(r'[<>"|?*]')
 _OTHER_FOLDER = re.compile(r"(^|/)\.{0,2}(/|\Z)")
 _REMOVED_END = re.compile(r"[. ](/|\Z)")
@@ -81,6 +86,8 @@ def _problem_with_one(name: str) -> str | None:
     if _UNSAFE.search(name) or _OTHER_FOLDER.search(name):
         reason = "has a ':', so it " if ":" in name else ""
         return f"{reason}may be outside the preset's folder on some systems"
+    if _CONTROLS.search(name):
+        return "has a character that controls how text is displayed"
     if _REMOVED_END.search(name):
         return "ends with a dot or a space, which some systems remove"
     if _DEVICES.search(name):

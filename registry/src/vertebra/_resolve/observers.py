@@ -5,6 +5,7 @@ from __future__ import annotations
 from vertebra._discovery.plugins import registry
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.user_warnings import warn
+from vertebra.errors import exception_text
 from vertebra.specs import LoadedPreset
 
 
@@ -22,4 +23,4 @@ def tell_observers(folder: PresetFolder, format: str, backbone: str, weights: bo
         try:
             observe(loaded=loaded)
         except Exception as error:  # a failing observer must not make the load fail
-            warn(f"Plugin {plugin.name}: vertebra_preset_loaded failed ({error})")
+            warn(f"Plugin {plugin.name}: vertebra_preset_loaded failed ({exception_text(error)})")

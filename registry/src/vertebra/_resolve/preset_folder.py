@@ -32,6 +32,7 @@ from vertebra.errors import (
     PresetNotFoundError,
     SignatureError,
     VertebraError,
+    exception_text,
 )
 from vertebra.file_names import CONFIG
 from vertebra.handles import PresetHandle
@@ -233,7 +234,7 @@ class PresetFolder:
             raise
         except Exception as error:
             owner = type(self.source).__module__.partition(".")[0]
-            problem = f"its source of {self.located.scheme}:// failed ({type(error).__name__}: {error})"
+            problem = f"its source of {self.located.scheme}:// failed ({exception_text(error)})"
             raise PluginError(owner, problem, "Report the error to the authors of the plugin") from error
 
     def fetch_headers(self, names: Sequence[str], length_of: LengthOf) -> list[Path]:

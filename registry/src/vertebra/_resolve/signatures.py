@@ -17,7 +17,14 @@ from vertebra._resolve.filenames import is_hidden
 from vertebra._resolve.lockfile import LockedPreset
 from vertebra._system.file_identity import identity_of
 from vertebra._system.user_paths import full_path
-from vertebra.errors import PluginError, PresetChangedError, SettingsError, SignatureError, VertebraError
+from vertebra.errors import (
+    PluginError,
+    PresetChangedError,
+    SettingsError,
+    SignatureError,
+    VertebraError,
+    exception_text,
+)
 from vertebra.errors.base import shorten, shown
 from vertebra.file_names import SIGNATURE
 from vertebra.handles import PresetHandle
@@ -161,7 +168,7 @@ def _attributed(entry: Entry[SignatureScheme], call: Callable[[], object]) -> ob
     except VertebraError:
         raise
     except Exception as error:
-        problem = f"its signature scheme {entry.name} failed ({type(error).__name__}: {error})"
+        problem = f"its signature scheme {entry.name} failed ({exception_text(error)})"
         raise PluginError(entry.owner.distribution, problem, "Report the error to the authors of the plugin") from error
 
 

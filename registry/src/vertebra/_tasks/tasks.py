@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -14,12 +13,11 @@ from typing import Any
 from vertebra._discovery.catalog import TASKS, catalog, imported
 from vertebra._discovery.task_classes import named_task, task_class
 from vertebra._formats.description import PresetDescription
+from vertebra._system.log import log
 from vertebra._tasks.preset_files import SmallFiles, free_path
 from vertebra._tasks.tokenizers import FoundTokenizer, find_tokenizer
-from vertebra.errors import FormatLimitError, VertebraError
+from vertebra.errors import FormatLimitError, VertebraError, exception_text
 from vertebra.specs import DescribedPreset, TaskExport, TaskFacts, TaskPreset
-
-log = logging.getLogger("vertebra")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,7 @@ def _describe_tasks(preset: DescribedPreset) -> tuple[list[DescribedTask], list[
             problems.append(str(error))
             continue
         except Exception as error:  # of a plugin; the preset can be described without this task
-            reason = f"{type(error).__name__}: {error}"
+            reason = exception_text(error)
             log.info("%s: its task %s was not described: %s", preset.files.handle, entry.name, reason)
             continue
         if facts is not None:

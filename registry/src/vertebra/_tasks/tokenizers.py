@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vertebra._discovery.catalog import TOKENIZERS, catalog, imported
+from vertebra._system.log import log
 from vertebra._tasks.preset_files import free_path
-from vertebra.errors import FormatLimitError, PresetFormatError, VertebraError
+from vertebra.errors import FormatLimitError, PresetFormatError, VertebraError, exception_text
 from vertebra.specs import PresetFiles, PresetTokenizer, TextSample
 
 if TYPE_CHECKING:
     import numpy as np
 
-log = logging.getLogger("vertebra")
 SENTENCES = ("A cat sits on the mat, and 12 dogs don't.", "Café ÉTÉ: naïve 東京!")
 """Texts with capitals, accents, digits, an apostrophe and another script: each is a step of some tokenizer."""
 
@@ -50,7 +49,7 @@ def find_tokenizer(files: PresetFiles) -> FoundTokenizer:
     except (VertebraError, OSError) as error:
         return FoundTokenizer(problem=str(error))
     except Exception as error:  # of a plugin; the preset can be described and converted without its tokenizer
-        return FoundTokenizer(problem=f"{type(error).__name__}: {error}")
+        return FoundTokenizer(problem=exception_text(error))
 
 
 def describe_tokenizer(found: FoundTokenizer, rows: object) -> dict[str, Any] | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vertebra.cli.output import bytes_text, print_json, print_rows, printable
+from vertebra.cli.output import bytes_text, print_json, print_rows
 from vertebra.cli.progress import progress_bar
+from vertebra.cli.terminal.streams import say
 
 if TYPE_CHECKING:
     from vertebra._cache.prune import PruneReport
@@ -115,12 +117,12 @@ def _print_list(facts: dict[str, Any]) -> None:
     if shown:
         print_rows(shown, columns)
     else:
-        print("no presets")
-    print(f"{bytes_text(facts['bytes'])} in {facts['path']}")
+        say("no presets")
+    say(f"{bytes_text(facts['bytes'])} in {facts['path']}")
     for key, name in {"unfinished": "partial downloads", "unreferenced": "blobs that no preset uses"}.items():
         count, size = facts[key]["count"], bytes_text(facts[key]["bytes"])
         if count:
-            print(f"{name}: {count}, {size}; remove them with: vertebra cache prune")
+            say(f"{name}: {count}, {size}; remove them with: vertebra cache prune")
 
 
 # === verify ===
@@ -137,8 +139,8 @@ def _verify(args: argparse.Namespace) -> int:
         print_json({"bytes": size, "damaged": [_entry_as_data(entry) for entry in corrupt]})
     else:
         for entry in corrupt:
-            print(_entry_text(entry))
-        print(f"{bytes_text(size)} hashed; corrupt entries: {len(corrupt) or 'none'}")
+            say(_entry_text(entry))
+        say(f"{bytes_text(size)} hashed; corrupt entries: {len(corrupt) or 'none'}")
         _print_remedy(corrupt, args.repair)
     return 1 if corrupt else 0
 
@@ -148,9 +150,9 @@ def _print_remedy(corrupt: Sequence[CorruptEntry], repaired: bool) -> None:
 
     own = [entry for entry in corrupt if entry.root == cache_folder()]
     if own and not repaired:
-        print("To remove corrupt entries, run: vertebra cache verify --repair. Needed files are downloaded again.")
+        say("To remove corrupt entries, run: vertebra cache verify --repair. Needed files are downloaded again.")
     if len(own) < len(corrupt):
-        print("Corrupt entries in cache tiers are not removed, because tiers are read-only here.")
+        say("Corrupt entries in cache tiers are not removed, because tiers are read-only here.")
 
 
 def _entry_as_data(entry: CorruptEntry) -> dict[str, Any]:
@@ -167,7 +169,7 @@ def _entry_as_data(entry: CorruptEntry) -> dict[str, Any]:
 def _entry_text(entry: CorruptEntry) -> str:
     name = f"{entry.name} of {entry.preset}" if entry.preset else str(entry.path)
     name += f" and {entry.others} more" if entry.others else ""
-    return printable(f"{name}: {entry.problem}{' (removed)' if entry.repaired else ''}")
+    return f"{name}: {entry.problem}{' (removed)' if entry.repaired else ''}"
 
 
 # === prune, path ===
@@ -201,10 +203,10 @@ def _cached_handles(scan: CacheScan, preset: str) -> list[PresetHandle]:
 
 def _print_report(report: PruneReport, removed: str) -> None:
     for preset in report.presets:
-        print(f"{removed}: {printable(preset)}")
+        say(f"{removed}: {preset}")
     counts = {"blobs": report.blobs, "partial downloads": report.partials, "locks": report.locks}
     listed = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    print(f"{removed}: {listed or ('nothing else' if report.presets else 'nothing')}; {bytes_text(report.freed)}")
+    say(f"{removed}: {listed or ('nothing else' if report.presets else 'nothing')}; {bytes_text(report.freed)}")
 
 
 def _path(args: argparse.Namespace) -> int:
@@ -214,5 +216,5 @@ def _path(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"path": str(cache.root), "tiers": [str(tier) for tier in cache.tiers]})
     else:
-        print(cache.root)
+        sys.stdout.write(f"{cache.root}\n")  # as it is: scripts use it
     return 0

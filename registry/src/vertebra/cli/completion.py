@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from vertebra._configuration.config_file import SETTINGS
 from vertebra._discovery import catalog as discovered
 from vertebra._discovery.catalog import BACKBONES, RUNTIMES, SOURCES, catalog
-from vertebra.cli import build_parser
+from vertebra.cli.controls.command import build_parser
 from vertebra.cli.new.kinds import kinds
 from vertebra.schemas import schema_names
 
@@ -88,7 +89,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    print(completion_script(args.shell))
+    sys.stdout.write(f"{completion_script(args.shell)}\n")
     return 0
 
 

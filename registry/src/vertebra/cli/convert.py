@@ -9,6 +9,7 @@ from typing import Any
 from vertebra._system.strict_json import strict_value
 from vertebra.cli.output import bytes_text, plain_warnings, print_assets, print_json
 from vertebra.cli.progress import progress_bar
+from vertebra.cli.terminal.streams import say
 from vertebra.errors.base import shown
 
 
@@ -45,12 +46,12 @@ def _run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(asdict(done) | {"target": str(done.target)})
     else:
-        print(f"{done.source} -> {done.target} ({done.format}): {done.tensors} weights, {bytes_text(done.size)}")
+        say(f"{done.source} -> {done.target} ({done.format}): {done.tensors} weights, {bytes_text(done.size)}")
         if done.task:
-            print(f"with the head of its task {done.task}")
+            say(f"with the head of its task {done.task}")
         print_assets(done.assets)
         if not done.certificate:
-            print("The preset has no parity certificate; to make one, load it and call save_to_preset.")
+            say("The preset has no parity certificate; to make one, load it and call save_to_preset.")
     return 0
 
 

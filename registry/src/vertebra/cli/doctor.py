@@ -21,14 +21,16 @@ from typing import Any
 from vertebra._configuration.child_process import PYTHON, environment, signal_name
 from vertebra._configuration.settings import PREFIX, settings
 from vertebra._discovery.catalog import BACKBONES, COMMANDS, RUNTIMES, STRATEGIES, Entry, catalog
+from vertebra._discovery.forks import can_fork, go_on_in_fork
 from vertebra._discovery.installed import find_installed
-from vertebra._discovery.plugin import Plugin
+from vertebra._discovery.plugin import Plugin, fatal
 from vertebra._discovery.plugins import examined, exclusion_reason
 from vertebra._discovery.runtimes import available, unavailable_reason
 from vertebra._resolve.lockfile import lockfile_path
 from vertebra.cli.doctor_contributions import examine_contributions
 from vertebra.cli.doctor_settings import examine_settings
 from vertebra.cli.output import print_json
+from vertebra.cli.terminal.streams import say
 from vertebra.errors import SettingsError, VertebraError
 from vertebra.interfaces import Runtime
 
@@ -41,6 +43,12 @@ def attempt(module):
     import importlib
     importlib.import_module(module)
 """
+_WITHOUT_FATAL = """
+import json, sys
+from vertebra._discovery import plugin
+plugin.fatal.update(json.loads(sys.argv[2]))
+"""
+"""The beginning of code that calls plugins: without those that end the process, whose checks have failed already."""
 _BIND = """
 def attempt(runtime):
     import vertebra
@@ -71,6 +79,7 @@ try:
     answer = attempt(sys.argv[1])
 except BaseException as error:
     report(error=' '.join(traceback.format_exception_only(error)[-1].split()))
+    sys.exit(1) if isinstance(error, KeyboardInterrupt) else None
     raise
 report(answer=answer)
 """
@@ -113,7 +122,7 @@ def _run(args: argparse.Namespace) -> int:
     for finding in examine():
         findings.append(finding)
         if not args.json:
-            print(f"{'ok  ' if finding.ok else 'FAIL'} {finding.subject}: {finding.detail}", flush=True)
+            say(f"{'ok  ' if finding.ok else 'FAIL'} {finding.subject}: {finding.detail}", flush=True)
     if args.json:
         print_json([asdict(finding) for finding in findings])
     return 0 if all(finding.ok for finding in findings) else 1
@@ -172,11 +181,8 @@ def _is_readable_folder(path: Path) -> bool:
 def _examine_plugins() -> Iterator[Finding]:
     """Yields a finding for each plugin, and failed ones on what keeps its contributions from being examined."""
     probes = _probe_plugins()
-    if not all(probe.survived for _, probe in probes):
-        yield from itertools.starmap(_plugin_finding, probes)
-        problem = "not checked: first uninstall or block the plugin that hangs or crashes"
-        yield Finding(_CONTRIBUTIONS, False, problem)
-        return
+    fatal.update((plugin.owner.module, f"it {probe.detail}") for plugin, probe in probes if not probe.survived)
+    _try_hooks()
     problems = [Finding("settings", False, str(problem)) for problem in examined().problems("block")]
     if problems:
         problems.append(Finding(_CONTRIBUTIONS, False, "not checked: correct the settings first"))
@@ -188,6 +194,17 @@ def _examine_plugins() -> Iterator[Finding]:
     loaded = {(plugin.name, plugin.owner): plugin for plugin in examined().plugins}
     yield from (_plugin_finding(loaded[plugin.name, plugin.owner], probe) for plugin, probe in probes)
     yield from problems
+
+
+def _try_hooks() -> None:
+    """Finds the plugins whose hooks or runtimes end or block the process, in forks of it."""
+    if not can_fork():
+        return
+    if go_on_in_fork(_PLUGIN_SECONDS) is None:
+        try:
+            available()
+        finally:
+            os._exit(0)
 
 
 def _probe_plugins() -> list[tuple[Plugin, _Probe]]:
@@ -219,7 +236,8 @@ def _probe(code: str, argument: str, seconds: float, *needed: str) -> _Probe:
         seconds: Time limit.
         needed: Regular expressions of environment variables that the code needs in addition to those of any plugin.
     """
-    command = [sys.executable, "-P", "-c", code + _REPORT, argument]
+    program = code if code == _IMPORT else _WITHOUT_FATAL + code
+    command = [sys.executable, "-P", "-c", program + _REPORT, argument, json.dumps(fatal)]
     options: dict[str, Any] = {"encoding": "utf-8", "errors": "replace", "stdin": subprocess.DEVNULL}
     try:
         done = subprocess.run(

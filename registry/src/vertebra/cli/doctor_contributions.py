@@ -19,7 +19,7 @@ from vertebra._discovery.catalog import (
 )
 from vertebra._discovery.extras import install_command
 from vertebra._formats.translation import load_translation
-from vertebra.errors import PluginError, RuntimeChoiceError
+from vertebra.errors import PluginError, RuntimeChoiceError, exception_text
 from vertebra.errors.base import shown
 from vertebra.handles import PresetHandle
 from vertebra.specs import BUILTIN_FORMATS, BackboneSpec, PresetSpec, resolve_reference
@@ -132,7 +132,7 @@ def _broken_code(spec: BackboneSpec) -> Iterator[str]:
         try:
             found = resolve_reference(reference)
         except Exception as error:
-            yield f"{subject} cannot be imported ({type(error).__name__}: {error})"
+            yield f"{subject} cannot be imported ({exception_text(error)})"
             continue
         if title == "class" and not (isinstance(found, type) and issubclass(found, Backbone)):
             yield f"{subject} is {shown(found)}, expected a subclass of vertebra.Backbone"

@@ -9,7 +9,8 @@ from typing import Any
 from vertebra._lora.plan import plan_from_data
 from vertebra._presets.inspect import UNUSED, inspect_preset
 from vertebra._presets.load_warnings import untied_logits_text
-from vertebra.cli.output import bytes_text, print_json, print_left_out, printable
+from vertebra.cli.output import bytes_text, print_json, print_left_out
+from vertebra.cli.terminal.streams import say, say_lines
 from vertebra.cli.terminal.table import print_fields
 from vertebra.cli.terminal.tree import draw_tree
 from vertebra.errors import VertebraError
@@ -59,7 +60,7 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
     if facts["difference"]:
         lines["difference"] = f"{facts['difference']}; Vertebra computes what the config says"
     if facts["notes"]:
-        lines["note"] = "; ".join(map(printable, facts["notes"]))
+        lines["note"] = "; ".join(facts["notes"])
     if facts["untied_heads"]:
         lines["head"] = untied_logits_text(facts["untied_heads"])
     lines |= {f"task {task['task']}": _task_text(task) for task in facts["tasks"]}
@@ -68,8 +69,8 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
     print_fields(lines.items())
     print_left_out(facts["left_out"])
     for title, tensors in _trees(facts).items():
-        print()
-        print(draw_tree(title, tensors))
+        say()
+        say_lines(f"{draw_tree(title, tensors)}\n")
 
 
 def _adapter_text(adapter: Mapping[str, Any]) -> str:
@@ -78,8 +79,8 @@ def _adapter_text(adapter: Mapping[str, Any]) -> str:
         plan = plan_from_data("config.json", {key: adapter[key] for key in ("config", "layers", "tied")})
         method = plan.method(", ")
     except (VertebraError, LookupError, TypeError):  # the preset can be described without the plugin of its strategy
-        return printable(shown(adapter))
-    return printable(f"{adapter.get('name')}: {method}, on {len(plan.layers)} layers")
+        return shown(adapter)
+    return f"{adapter.get('name')}: {method}, on {len(plan.layers)} layers"
 
 
 def _task_text(task: Mapping[str, Any]) -> str:
@@ -87,12 +88,12 @@ def _task_text(task: Mapping[str, Any]) -> str:
     settings = [f"{name}: {_short(value)}" for name, value in task["settings"].items() if name != "num_classes"]
     if "labels" not in task["settings"] and "num_classes" in task["settings"]:
         settings.insert(0, f"{task['settings']['num_classes']} classes")
-    return printable("; ".join([f"head of {head}", *settings]))
+    return "; ".join([f"head of {head}", *settings])
 
 
 def _tokenizer_text(tokenizer: Mapping[str, Any]) -> str:
     if tokenizer["problem"]:
-        return printable(f"not readable: {tokenizer['problem']}")
+        return f"not readable: {tokenizer['problem']}"
     size, rows = tokenizer["vocabulary_size"], tokenizer["table_rows"]
     agreement = {
         None: "",
@@ -104,7 +105,7 @@ def _tokenizer_text(tokenizer: Mapping[str, Any]) -> str:
         parts.append(f"at most {tokenizer['max_length']:,} tokens of a text")
     if tokenizer.get("special_tokens"):
         parts.append(f"special tokens {' '.join(dict.fromkeys(tokenizer['special_tokens'].values()))}")
-    return printable("; ".join(parts))
+    return "; ".join(parts)
 
 
 def _short(value: object) -> str:

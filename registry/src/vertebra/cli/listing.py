@@ -31,6 +31,7 @@ from vertebra._discovery.plugins import examined, registry
 from vertebra._discovery.runtimes import unavailable_reason
 from vertebra.cli.controls.unused_plugins import unused_plugins
 from vertebra.cli.output import Row, bytes_text, print_json, print_rows
+from vertebra.cli.terminal.streams import say
 from vertebra.errors import VertebraError, close_names
 from vertebra.errors.base import did_you_mean
 from vertebra.specs import BUILTIN_FORMATS
@@ -112,9 +113,9 @@ def _run(args: argparse.Namespace) -> int:
         filled = [name for name in args.listing.columns if not rows or any(row[name] not in _EMPTY for row in shown)]
         print_rows(shown, filled)
     if every and not rows:
-        print(f"none of {len(every)} matches{_remedy(args, every)}", file=sys.stderr)
+        say(f"none of {len(every)} matches{_remedy(args, every)}", file=sys.stderr)
     for line in _warnings():
-        print(line, file=sys.stderr)
+        say(line, file=sys.stderr)
     return 0
 
 

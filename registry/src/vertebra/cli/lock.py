@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from vertebra._resolve.locked_plugins import Differences, are_allowed, differing_plugins, shown
 from vertebra._resolve.lockfile import LockedPreset, lockfile_path
-from vertebra.cli.output import bytes_text, plain_warnings, print_json, print_left_out, printable
+from vertebra.cli.output import bytes_text, plain_warnings, print_json, print_left_out
 from vertebra.cli.progress import busy
+from vertebra.cli.terminal.streams import say
 
 if TYPE_CHECKING:
     from vertebra._presets.lock import LockStatus, VerifiedPreset
@@ -103,28 +104,28 @@ def _files(preset: LockedPreset) -> dict[str, Any]:
 
 
 def _print_status(status: LockStatus) -> None:
-    print(f"{printable(status.requested)}: {_STATES[status.state]}")
+    say(f"{status.requested}: {_STATES[status.state]}")
     handle, before = _handle(status.preset), _handle(status.before) if status.before else None
     if before != handle and before is not None:
-        print(f"  locked:  {before}")
+        say(f"  locked:  {before}")
     if status.state == "moved":
-        print(f"  current: {handle}")
+        say(f"  current: {handle}")
         return
     size = bytes_text(sum(file.size for file in status.preset.files))
-    print(f"  {handle or 'a folder'}: {len(status.preset.files)} files, {size}")
+    say(f"  {handle or 'a folder'}: {len(status.preset.files)} files, {size}")
     print_left_out(status.left_out)
     if status.state not in ("removed", "kept", "updated"):
         _print_readers(status.requested, _differing(status))
     if status.before is not None and status.state in ("changed", "updated"):
-        print(f"  {_difference(status.before, status.preset)}")
+        say(f"  {_difference(status.before, status.preset)}")
 
 
 def _print_readers(requested: str, differences: Differences | None) -> None:
     """Prints which plugins that read a locked preset have other versions, and a missing list that the settings need."""
     if differences:
-        print(f"  locked with {shown(differences)}")
+        say(f"  locked with {shown(differences)}")
     elif not are_allowed(differences):
-        print(printable(f"  the lockfile does not tell which plugins read it: vertebra lock --update {requested}"))
+        say(f"  the lockfile does not tell which plugins read it: vertebra lock --update {requested}")
 
 
 def _difference(before: LockedPreset, after: LockedPreset) -> str:
@@ -144,7 +145,7 @@ def _handle(preset: LockedPreset) -> str | None:
 
 def _names(names: Sequence[str]) -> str:
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return printable(", ".join(names[:_MOST_NAMES])) + more
+    return ", ".join(names[:_MOST_NAMES]) + more
 
 
 # === vertebra verify, without a preset ===
@@ -178,15 +179,15 @@ def verify_lockfile(path: Path | None, as_json: bool, allow_missing: bool = Fals
 def _print_verified(preset: VerifiedPreset) -> None:
     count = len(preset.right) + len(preset.missing) + len(preset.different)
     state = "DIFFERS from the lockfile" if preset.different else "not complete" if preset.missing else "unchanged"
-    print(f"{printable(preset.requested)}: {state}")
-    print(f"  {count} files, {bytes_text(preset.size)}; {len(preset.right)} verified")
+    say(f"{preset.requested}: {state}")
+    say(f"  {count} files, {bytes_text(preset.size)}; {len(preset.right)} verified")
     for name, problem in preset.different.items():
-        print(f"  {printable(name)}: {problem}")
+        say(f"  {name}: {problem}")
     if preset.missing:
-        print(f"  not on this machine: {_names(preset.missing)}")
+        say(f"  not on this machine: {_names(preset.missing)}")
     _print_readers(preset.requested, preset.plugins)
 
 
 def _print_plugins(plugins: Mapping[str, tuple[str, str | None]]) -> None:
     for name, (then, now) in plugins.items():
-        print(f"note: locked with {name} {then}; {f'{now} is installed' if now else 'it is not installed'}")
+        say(f"note: locked with {name} {then}; {f'{now} is installed' if now else 'it is not installed'}")

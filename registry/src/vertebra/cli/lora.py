@@ -10,8 +10,9 @@ from typing import Any
 
 from vertebra import lora
 from vertebra._discovery.backbone_classes import bind_any
-from vertebra.cli.output import bytes_text, plain_warnings, print_assets, print_json, printable
+from vertebra.cli.output import bytes_text, plain_warnings, print_assets, print_json
 from vertebra.cli.progress import busy
+from vertebra.cli.terminal.streams import say, say_lines
 from vertebra.cli.terminal.table import print_fields
 from vertebra.cli.terminal.tree import draw_tree
 from vertebra.errors import LoraStateError
@@ -86,9 +87,10 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
         ("base model", facts["base_model"] or "not recorded"),
         ("saved from", facts["saved_from"] or "not recorded"),
     ]
-    print_fields((name, printable(value)) for name, value in lines)
-    print()
-    print(draw_tree("tensors", [tensor | {"name": _path(tensor["name"])} for tensor in facts["tensors"]]))
+    print_fields(lines)
+    say()
+    tree = draw_tree("tensors", [tensor | {"name": _path(tensor["name"])} for tensor in facts["tensors"]])
+    say_lines(f"{tree}\n")
 
 
 def _options(options: Mapping[str, Any]) -> str:
@@ -106,7 +108,7 @@ def _listed(numbers: list[Any]) -> str:
 
 def _path(name: str) -> str:
     """Returns a tensor's name as a path; PEFT writes dots instead of slashes."""
-    return printable(name if "/" in name else name.replace(".", "/"))
+    return name if "/" in name else name.replace(".", "/")
 
 
 # === convert ===
@@ -125,7 +127,7 @@ def _convert(args: argparse.Namespace) -> int:
         return 0
     sizes = f"{len(facts['layers'])} layers, {facts['parameters']:,} parameters, {bytes_text(facts['bytes'])}"
     rank = f" of {facts['rank_name']} {_listed(facts['ranks'])}" if facts["ranks"] else ""
-    print(f"{args.adapter} -> {args.target} ({_FORMS[facts['form']]}): {facts['strategy']}{rank}, {sizes}")
+    say(f"{args.adapter} -> {args.target} ({_FORMS[facts['form']]}): {facts['strategy']}{rank}, {sizes}")
     _print_notes(facts)
     return 0
 
@@ -180,14 +182,14 @@ def _merge(args: argparse.Namespace) -> int:
         facts = {"dequantized": quantized, "assets": asdict(assets)}
         print_json(_merge_facts(args, merged) | _loaded(args, receipt) | facts)
         return 0
-    print(f"{args.base} + {args.adapter} -> {args.target} ({args.format})")
+    say(f"{args.base} + {args.adapter} -> {args.target} ({args.format})")
     if quantized:
-        print("The base model is quantised; the merged preset is a dequantised copy of it.")
-    print(f"merged into {len(merged.layers)} kernels; largest rounding error {merged.largest_error:.1e}, ", end="")
-    print(f"largest value {merged.largest_value:.3g}")
+        say("The base model is quantised; the merged preset is a dequantised copy of it.")
+    largest = f"largest rounding error {merged.largest_error:.1e}, largest value {merged.largest_value:.3g}"
+    say(f"merged into {len(merged.layers)} kernels; {largest}")
     if merged.changed_projections:
-        tables = ", ".join(map(printable, merged.changed_projections))
-        print(f"merging changes the logits of the tied projection, as in PEFT: {tables}")
+        tables = ", ".join(merged.changed_projections)
+        say(f"merging changes the logits of the tied projection, as in PEFT: {tables}")
     print_assets(assets)
     _print_notes(_loaded(args, receipt))
     return 0
@@ -266,6 +268,6 @@ def _loaded(args: argparse.Namespace, receipt: LoraReceipt) -> dict[str, Any]:
 
 def _print_notes(facts: Mapping[str, Any]) -> None:
     for note in facts["notes"]:
-        print(f"note: {printable(note)}")
+        say(f"note: {note}")
     if facts["unused"]:
-        print(f"unused tensors of the adapter: {', '.join(map(printable, facts['unused']))}")
+        say(f"unused tensors of the adapter: {', '.join(facts['unused'])}")

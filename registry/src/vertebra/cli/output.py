@@ -7,8 +7,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vertebra.cli.terminal.streams import can_encode
+from vertebra.cli.terminal.streams import can_encode, say, say_lines
 from vertebra.cli.terminal.table import print_table
+from vertebra.errors import printable
 
 if TYPE_CHECKING:
     from vertebra._presets.assets import CarriedAssets
@@ -23,15 +24,19 @@ def print_rows(rows: Sequence[Row], columns: Sequence[str]) -> None:
 
 
 def print_json(value: object) -> None:
-    """Prints a value as indented JSON.
+    """Prints a value as indented JSON, with the escapes of JSON for characters that a terminal or encoding lacks.
 
-    Characters that the encoding of stdout lacks are escaped as JSON does. NaN and infinity, which JSON lacks, are null.
+    NaN and infinity, which JSON lacks, are null.
     """
     import json  # tables do without
 
+    def escape(character: str) -> str:
+        return json.dumps(character)[1:-1]
+
     value = _finite(value)
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    print(text if can_encode(text) else json.dumps(value, indent=2))
+    document = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    text = "\n".join(printable(line, escape) for line in document.split("\n"))
+    say_lines(f"{text if can_encode(text) else json.dumps(value, indent=2)}\n")
 
 
 def _finite(value: Any) -> Any:
@@ -44,38 +49,38 @@ def _finite(value: Any) -> Any:
 
 def print_error(error: BaseException) -> None:
     """Prints an error and its notes to stderr, each on a line."""
-    print(f"error: {printable(str(error))}", file=sys.stderr)
+    say(f"error: {error}", file=sys.stderr)
     for note in getattr(error, "__notes__", ()):
-        print(f"note: {printable(note)}", file=sys.stderr)
+        say(f"note: {note}", file=sys.stderr)
 
 
 def print_assets(assets: CarriedAssets) -> None:
     """Prints the names of the assets that were copied, and of those that were left out."""
     names = [name if name == new else f"{name} as {new}" for name, new in assets.carried.items()]
     if names:
-        print(f"copied: {_joined(names)}")
+        say(f"copied: {_joined(names)}")
     links = [f"{name} -> {target}" for name, target in assets.links.items()]
     if links:
-        print(f"copied from outside of the folder, where links lead: {_joined(links)}")
+        say(f"copied from outside of the folder, where links lead: {_joined(links)}")
     if assets.tokenizer:
-        print(f"tokenizer written as {_joined(assets.tokenizer)}")
+        say(f"tokenizer written as {_joined(assets.tokenizer)}")
     for note in assets.notes:
-        print(f"note: {printable(note)}")
+        say(f"note: {note}")
     if str(assets):
-        print(f"left out: {printable(str(assets))}")
+        say(f"left out: {assets}")
 
 
 def print_left_out(left_out: Mapping[str, str]) -> None:
     """Prints the files of a preset that are not used, with the reasons."""
     for name, reason in list(left_out.items())[:_MOST_NAMES]:
-        print(printable(f"  left out: {name}, which {reason}"))
+        say(f"  left out: {name}, which {reason}")
     if len(left_out) > _MOST_NAMES:
-        print(f"  left out: {len(left_out) - _MOST_NAMES:,} more files")
+        say(f"  left out: {len(left_out) - _MOST_NAMES:,} more files")
 
 
 def _joined(names: Sequence[str]) -> str:
     rest = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
-    return ", ".join(map(printable, names[:_MOST_NAMES])) + rest
+    return ", ".join(names[:_MOST_NAMES]) + rest
 
 
 def plain_warnings() -> None:
@@ -83,10 +88,12 @@ def plain_warnings() -> None:
     import logging
     import warnings
 
-    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    from vertebra._system.log import log
+
+    warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}", file=sys.stderr)
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("warning: %(message)s"))
-    logging.getLogger("vertebra").addHandler(handler)
+    log.addHandler(handler)
 
 
 def bytes_text(size: int) -> str:
@@ -99,16 +106,11 @@ def bytes_text(size: int) -> str:
     return f"{amount:.1f} TB"
 
 
-def printable(text: str) -> str:
-    """Returns a text without characters that control the terminal, such as a name from an untrusted file."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-
-
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or "-"
-    return str(value) if value not in (None, "") else "-"
+        return printable(", ".join(map(str, value))) or "-"
+    return printable(str(value)) if value not in (None, "") else "-"

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from typing import Any, NoReturn
 
+from vertebra.cli.terminal.streams import say_lines
 from vertebra.errors import close_names
 
 _PRUNE = "vertebra cache prune PRESET removes a preset from the cache, and files that no preset needs"
@@ -87,7 +88,7 @@ class Parser(argparse.ArgumentParser):
         super().exit(status, message)
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        print(message or "", end="", file=file or sys.stderr)  # argparse would ignore that a disk is full
+        say_lines(message or "", file or sys.stderr)  # argparse would ignore that a disk is full
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if not isinstance(action, argparse._SubParsersAction):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from vertebra._cache.transfer.progress import Advance, is_watched, new_bars
+from vertebra._cache.transfer.progress import Advance, add_bar, is_watched, new_bars
+from vertebra.errors import printable
 
 
 @contextlib.contextmanager
@@ -15,7 +16,7 @@ def progress_bar(title: str) -> Iterator[Advance | None]:
         yield None
         return
     with new_bars() as progress:
-        task = progress.add_task(title, total=None)
+        task = add_bar(progress, title)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
@@ -26,6 +27,7 @@ def busy(title: str) -> Iterator[None]:
         yield
         return
     from rich.console import Console
+    from rich.text import Text
 
-    with Console(stderr=True).status(title):
+    with Console(stderr=True).status(Text(printable(title))):  # a str would be markup
         yield

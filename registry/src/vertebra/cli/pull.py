@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vertebra.cli.output import bytes_text, plain_warnings, print_error, print_json, print_left_out, printable
+from vertebra.cli.output import bytes_text, plain_warnings, print_error, print_json, print_left_out
 from vertebra.cli.progress import progress_bar
+from vertebra.cli.terminal.streams import say
 from vertebra.errors import SettingsError, VertebraError
 from vertebra.file_names import CERTIFICATE, CONFIG
 
@@ -78,8 +79,8 @@ def _pull(args: argparse.Namespace) -> int:
         print_json(pulled)
     failed = [facts["preset"] for facts in pulled if facts["error"] is not None]
     if failed and len(presets) > 1:
-        names = ", ".join(map(printable, failed))
-        print(f"error: {len(failed)} of {len(presets)} presets could not be pulled: {names}", file=sys.stderr)
+        names = ", ".join(failed)
+        say(f"error: {len(failed)} of {len(presets)} presets could not be pulled: {names}", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -177,13 +178,13 @@ def _needed(folder: PresetFolder) -> list[str]:
 
 def _print_pulled(facts: dict[str, Any]) -> None:
     resolved = "" if facts["preset"] == facts["handle"] else f" -> {facts['handle']}"
-    print(printable(f"{facts['preset']}{resolved}"))
-    print(f"  {len(facts['files'])} files, {bytes_text(facts['bytes'])}; {bytes_text(facts['fetched'])} downloaded")
+    say(f"{facts['preset']}{resolved}")
+    say(f"  {len(facts['files'])} files, {bytes_text(facts['bytes'])}; {bytes_text(facts['fetched'])} downloaded")
     for file in facts["files"]:
-        print(f"  {printable(file['name'])}  {bytes_text(file['size'])}  {file['path']}")
+        say(f"  {file['name']}  {bytes_text(file['size'])}  {file['path']}")
     print_left_out(facts["left_out"])
     if facts["signed"]:
-        print("  signed by a trusted key")
+        say("  signed by a trusted key")
 
 
 def _import(args: argparse.Namespace) -> int:
@@ -214,7 +215,7 @@ def _bundle(args: argparse.Namespace) -> int:
     _print_bundled(bundled, args.json)
     if not args.json:
         folder = Path(args.output).resolve()  # a relative path would mean another folder after a cd
-        print(f"To use it, set VERTEBRA_CACHE_TIERS={folder}; or import it into a cache: vertebra pull --from {folder}")
+        say(f"To use it, set VERTEBRA_CACHE_TIERS={folder}; or import it into a cache: vertebra pull --from {folder}")
     return 0
 
 
@@ -230,5 +231,5 @@ def _print_bundled(bundled: Sequence[BundledPreset], as_json: bool) -> None:
         return
     for item in bundled:
         resolved = "" if item.requested == str(item.handle) else f" -> {item.handle}"
-        print(printable(f"{item.requested}{resolved}: {item.files} files, {bytes_text(item.size)}"))
+        say(f"{item.requested}{resolved}: {item.files} files, {bytes_text(item.size)}")
         print_left_out(item.left_out)

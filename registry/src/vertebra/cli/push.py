@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vertebra.cli.output import bytes_text, plain_warnings, print_json, printable
+from vertebra.cli.output import bytes_text, plain_warnings, print_json
 from vertebra.cli.progress import busy
+from vertebra.cli.terminal.streams import say
 
 
 def add_commands(commands: Any) -> None:
@@ -42,8 +43,8 @@ def _run(args: argparse.Namespace) -> int:
         facts = {"handle": str(result.handle), "files": list(result.files), "bytes": result.size, "notes": notes}
         print_json(facts | {"signed": signing is not None})
         return 0
-    print(result.handle)
-    print(f"  {len(result.files)} files, {bytes_text(result.size)}{', signed' if signing else ''}")
+    say(result.handle)
+    say(f"  {len(result.files)} files, {bytes_text(result.size)}{', signed' if signing else ''}")
     for note in notes:
-        print(f"  note: {printable(note)}")
+        say(f"  note: {note}")
     return 0

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from vertebra._discovery.backbone_classes import bind_any
 from vertebra.cli.lock import add_lockfile_option, verify_lockfile
-from vertebra.cli.output import plain_warnings, print_json, printable
+from vertebra.cli.output import plain_warnings, print_json
+from vertebra.cli.terminal.streams import say
 from vertebra.errors import CertificateError
 from vertebra.file_names import CERTIFICATE
 
@@ -145,30 +146,30 @@ def _replayed(
 
 def _print_facts(facts: Mapping[str, Any]) -> None:
     if facts["holds"] is None:
-        print(f"{facts['handle']}: no certificate")
+        say(f"{facts['handle']}: no certificate")
     else:
         _print_verdict(facts)
     if facts["two_checkpoints"]:
-        print(f"warning: the preset holds two checkpoints: {printable(facts['two_checkpoints']['text'])}")
+        say(f"warning: the preset holds two checkpoints: {facts['two_checkpoints']['text']}")
     names = facts["not_finite"]
     if names:
         more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-        print(f"warning: NaN or infinity in {len(names)} weights: {', '.join(names[:_MOST_NAMES])}{more}")
+        say(f"warning: NaN or infinity in {len(names)} weights: {', '.join(names[:_MOST_NAMES])}{more}")
     else:
-        print("every weight is finite")
+        say("every weight is finite")
 
 
 def _print_verdict(facts: Mapping[str, Any]) -> None:
     saved, replayed = (f"{way['runtime']} in {way['dtype']}" for way in (facts["saved_with"], facts["replayed_with"]))
-    print(f"{facts['handle']}: saved with {saved}, replayed with {replayed}")
+    say(f"{facts['handle']}: saved with {saved}, replayed with {replayed}")
     for name, output in facts["outputs"].items():
-        print(f"  {name:<16} relative difference {output['difference']:.1e} (limit {output['limit']:.0e})")
+        say(f"  {name:<16} relative difference {output['difference']:.1e} (limit {output['limit']:.0e})")
     if facts["texts"]:
-        print(f"  {printable(_text_verdict(facts['texts']))}")
+        say(f"  {_text_verdict(facts['texts'])}")
     if not facts["same_config"]:
-        print("  config.json has changed since the preset was certified")
+        say("  config.json has changed since the preset was certified")
     failed = "certificate DOES NOT HOLD: weights, tokenizer, code or runtime changed since the preset was saved"
-    print("certificate holds" if facts["holds"] else failed)
+    say("certificate holds" if facts["holds"] else failed)
 
 
 def _text_verdict(texts: Mapping[str, Any]) -> str:

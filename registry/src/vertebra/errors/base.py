@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 _MOST_CHARACTERS = 4_000
@@ -16,7 +16,12 @@ class VertebraError(Exception):
 
     def __init__(self, message: str) -> None:
         rest = len(message) - _MOST_CHARACTERS  # a value from a hostile file may be megabytes long
-        super().__init__(message if rest <= 0 else f"{message[:_MOST_CHARACTERS]} … ({rest:,} characters more)")
+        text = message if rest <= 0 else f"{message[:_MOST_CHARACTERS]} … ({rest:,} characters more)"
+        super().__init__(printable(text))  # a traceback goes to the terminal
+
+    def add_note(self, note: str) -> None:
+        """Adds a note, which is shown below the message."""
+        super().add_note(printable(note))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Python's default calls the class with the message alone. Errors of worker processes are copied this way, too.
@@ -40,6 +45,30 @@ class ArgumentError(VertebraError, TypeError, ValueError):
 
 
 # === Text helpers ===
+
+
+def printable(text: str, escape: Callable[[str], str] = lambda character: ascii(character)[1:-1]) -> str:
+    r"""Returns a text for a terminal, which no name of a file, tensor or plugin can control.
+
+    Characters of the C0 and C1 sets (escape sequences, line breaks), marks that reorder a line, invisible characters
+    and lone surrogates are escaped: those that `str.isprintable` does not count as printable.
+
+    Args:
+        text: Any text, such as a name in an untrusted file.
+        escape: Returns the text to show instead of a character; by default its escape in Python, such as `\x1b`.
+    """
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else escape(character) for character in text)
+
+
+def exception_text(error: BaseException) -> str:
+    """Returns the class and text of an exception of other code, such as `ValueError: wrong`, shortened, in any case."""
+    name = type(error).__name__
+    try:
+        return f"{name}: {error}".removesuffix(": ")[:_MOST_CHARACTERS]
+    except Exception:
+        return f"{name} (without a text: str() of it failed)"
 
 
 def shown(value: object, most: int = 200) -> str:

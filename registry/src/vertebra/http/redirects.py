@@ -7,14 +7,14 @@ library would forward the user's token.
 
 from __future__ import annotations
 
-import ipaddress
 import re
-import socket
 from collections.abc import Callable
 from urllib.parse import urljoin, urlsplit
 
-from vertebra.errors import RedirectRefusedError
+from vertebra.errors import RedirectRefusedError, SourceUnavailableError
 from vertebra.handles import PresetHandle
+from vertebra.http._addresses import Address, Kind, address_of, addresses, kind_of, normalized
+from vertebra.http.error_mapping import unavailable
 from vertebra.http.origins import origin, proxy_for, same_origin
 from vertebra.http.responses import R
 
@@ -22,9 +22,10 @@ MOST_REDIRECTS = 10
 _STATUSES = (301, 302, 303, 307, 308)
 _ODD = re.compile(r"[^!-~]|\\")
 _WEB, _ENCRYPTED = re.compile(r"https?:", re.IGNORECASE), re.compile(r"https:", re.IGNORECASE)
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-"""IPv6 addresses that represent IPv4 addresses in networks with IPv6 only (RFC 6052)."""
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+_ALLOWED = {Kind.OWN: (Kind.OWN,), Kind.LOOPBACK: (Kind.OWN, Kind.LOOPBACK)}
+"""For a service inside the user's network, or on this machine: where else it may lead."""
 
 
 class RedirectPolicy:
@@ -32,7 +33,8 @@ class RedirectPolicy:
 
     Args:
         handle: The preset.
-        endpoint: URL of the service. Redirects into the user's network are allowed only if the service is in it.
+        endpoint: URL of the service. Redirects into the user's network are allowed only if the service is in it, and
+            those to this machine only if the service is on it.
         start: URL of the request.
         setting: The setting by which users name another endpoint, for messages.
     """
@@ -50,11 +52,14 @@ class RedirectPolicy:
 
         Raises:
             RedirectRefusedError: the redirect must not be followed.
+            SourceUnavailableError: its host cannot be looked up, so it is not known where it leads.
         """
         try:
             target = urljoin(url, location)
             self._check(url, target, urlsplit(target).hostname)
-        except ValueError:  # such as a port that is no number, or a bracket without its pair
+        except (RedirectRefusedError, SourceUnavailableError):
+            raise
+        except (ValueError, OSError):  # such as a port that is no number, or a bracket without its pair
             raise self._refused("a text that is not a URL", "which cannot be followed") from None
         self._visited.add(target)
         return target
@@ -70,7 +75,7 @@ class RedirectPolicy:
             RedirectRefusedError: the response comes from inside the user's network.
         """
         if isinstance(peer, tuple) and peer and not same_origin(url, self.endpoint) and proxy_for(url) is None:
-            self._check_addresses(url, [_address(str(peer[0]))])
+            self._check_addresses(url, [address_of(str(peer[0]))])
 
     def _check(self, url: str, target: str, host: str | None) -> None:
         if _ODD.search(target):  # libraries differ in how they read such a URL
@@ -83,15 +88,21 @@ class RedirectPolicy:
             raise self._refused(origin(target), "which is a redirect loop")
         if len(self._visited) > MOST_REDIRECTS:
             raise self._refused(origin(target), f"the last of more than {MOST_REDIRECTS} redirects")
-        if not same_origin(target, self.endpoint):
-            self._check_addresses(target, addresses(host, local_names=proxy_for(target) is None))
+        if same_origin(target, self.endpoint):
+            return
+        has_proxy = proxy_for(target) is not None
+        found = addresses(normalized(host), local_names=not has_proxy)
+        if not found and not has_proxy:
+            raise unavailable(self.handle, target, "the name of its host cannot be looked up")
+        self._check_addresses(target, found)
 
     def _check_addresses(self, target: str, resolved: list[Address]) -> None:
-        inside = [address for address in resolved if not address.is_global]
+        inside = [address for address in resolved if kind_of(address) is not Kind.PUBLIC]
         if not inside:
             return
-        service = addresses(urlsplit(self.endpoint).hostname or "")
-        if any(address.is_link_local for address in inside) or not any(not address.is_global for address in service):
+        service = {kind_of(address) for address in addresses(urlsplit(self.endpoint).hostname or "")}
+        allowed = {kind for own in service for kind in _ALLOWED.get(own, ())}
+        if any(kind_of(address) not in allowed for address in inside):
             raise self._refused(origin(target), f"an address inside this network ({inside[0]})")
 
     def _refused(self, target: str, problem: str) -> RedirectRefusedError:
@@ -123,29 +134,3 @@ def follow_redirects(policy: RedirectPolicy, url: str, send: Callable[[str], R])
             response.close()
             raise
         response.finish()
-
-
-def addresses(host: str, local_names: bool = True) -> list[Address]:
-    """Returns the IP addresses of a host; none if it has none, which the connection attempt will report.
-
-    Args:
-        host: A name, or an IP address in any spelling.
-        local_names: Whether names are looked up; False where a proxy looks them up.
-    """
-    flags = 0 if local_names else socket.AI_NUMERICHOST
-    try:
-        entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=flags)
-    except (OSError, UnicodeError):
-        return []
-    return [_address(str(socket_address[0])) for *_, socket_address in entries]
-
-
-def _address(text: str) -> Address:
-    """Returns the address that packets are delivered to: several kinds of IPv6 addresses contain an IPv4 address."""
-    address = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(address, ipaddress.IPv4Address):
-        return address
-    if address in _NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    teredo = address.teredo[1] if address.teredo else None
-    return address.ipv4_mapped or address.sixtofour or teredo or address

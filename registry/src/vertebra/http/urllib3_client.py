@@ -18,7 +18,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
-from vertebra.errors import RedirectRefusedError
+from vertebra.errors import RedirectRefusedError, exception_text
 from vertebra.handles import PresetHandle
 from vertebra.http.error_mapping import unavailable
 from vertebra.http.origins import hide_queries, proxy_for, without_queries
@@ -109,7 +109,7 @@ def _reason(error: BaseException) -> str:
     if isinstance(cause, http.client.IncompleteRead) and cause.expected:
         return f"the connection was closed {cause.expected:,} bytes before the end that Content-Length announced"
     if isinstance(cause, OSError):
-        return without_queries(f"{type(cause).__name__}: {cause}".removesuffix(": "))[:_LONGEST_REASON]
+        return without_queries(exception_text(cause))[:_LONGEST_REASON]
     if isinstance(cause, ValueError | http.client.InvalidURL):
         return f"{type(cause).__name__}: the URL or a header is not valid"
     return type(cause).__name__

@@ -13,6 +13,7 @@ from numbers import Real
 from typing import Any, ClassVar, Literal, get_args
 
 from vertebra.activations import NAMES
+from vertebra.errors import exception_text
 
 POOLINGS = ("", "pooled_output", "first", "mean")
 """The states that a head reads: each token's hidden state; the backbone's pooled output; the first token's hidden
@@ -130,4 +131,4 @@ class HeadSpec:
             layers = [dict(layer) for layer in config["layers"]]
             return cls(config["pooling"], tuple(_KINDS[layer.pop("kind")](**layer) for layer in layers))
         except (KeyError, TypeError) as error:
-            raise ValueError(f"{config!r} is not the config of a head ({type(error).__name__}: {error})") from error
+            raise ValueError(f"{config!r} is not the config of a head ({exception_text(error)})") from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeGuard
 
-from vertebra.errors import LoraConfigError
+from vertebra.errors import LoraConfigError, printable
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -109,7 +109,7 @@ class LoraReceipt:
         )
         co_trained = [f"co-trained weights: {', '.join(self.trained)}"] if self.trained else []
         unused = [f"unused tensors in the file: {', '.join(self.unused)}"] if self.unused else []
-        return "\n".join([summary, *co_trained, *unused, *(f"note: {note}" for note in self.notes)])
+        return "\n".join(map(printable, [summary, *co_trained, *unused, *(f"note: {note}" for note in self.notes)]))
 
 
 @dataclass(frozen=True, slots=True)

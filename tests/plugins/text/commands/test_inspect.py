@@ -69,7 +69,7 @@ def test_prints_them_without_control_characters(saved, capsys):
     assert main(["inspect", str(folder)]) == 0
     shown = capsys.readouterr().out
     assert "task TextClassifier" in shown
-    assert "labels: bad\N{REPLACEMENT CHARACTER}[2J, good" in shown
+    assert r"labels: bad\x1b[2J, good" in shown
     assert "tokens, which fit the" in shown
     assert main(["plan", str(folder), "--lora-rank", "4"]) == 0
     assert "34 of the head" in capsys.readouterr().out

@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator
 
 from checked_json import check
 from vertebra._discovery import catalog
-from vertebra.cli import build_parser, main
+from vertebra.cli import main
+from vertebra.cli.controls.command import build_parser
 from vertebra.schemas import read_schema, schema_names
 
 ROOT = Path(__file__).parents[4]

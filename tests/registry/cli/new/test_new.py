@@ -19,7 +19,8 @@ import pytest
 import vertebra
 from vertebra import hookimpl
 from vertebra._configuration.settings import settings
-from vertebra.cli import build_parser, main
+from vertebra.cli import main
+from vertebra.cli.controls.command import build_parser
 from vertebra.cli.new.kinds import kinds
 from vertebra.errors import PluginError
 from vertebra.testing import MemorySource

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra import TaskPreset, tasks
-from vertebra.errors import ArgumentError, PresetConfigError, PresetNotFoundError, VertebraError
+from vertebra.errors import ArgumentError, PresetConfigError, PresetNotFoundError, VertebraError, exception_text
 from vertebra_text.preprocessor import TextPreprocessor
 from vertebra_text.system import log
 from vertebra_text.task_files import kerashub, native, sentence_transformers, transformers
@@ -96,7 +96,7 @@ def _constructed(
     except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
         if isinstance(error, VertebraError) or not of_file:
             raise
-        problem = f"{task_class.__name__} cannot be built from {of_file!r:.200} ({type(error).__name__}: {error})"
+        problem = f"{task_class.__name__} cannot be built from {of_file!r:.200} ({exception_text(error)})"
         raise PresetConfigError(stored.file, problem, "Correct the file, or pass other arguments") from error
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from vertebra import PresetFiles
-from vertebra.errors import ArgumentError, PresetConfigError
+from vertebra.errors import ArgumentError, PresetConfigError, printable
 from vertebra_text.tokenizers.encoding.assembly import Assembly, Layout
 from vertebra_text.tokenizers.encoding.flat import FlatTokens, encoded
 from vertebra_text.tokenizers.encoding.options import CALL, EncodingOptions
@@ -216,7 +216,7 @@ class PretrainedTokenizer(Tokenizer):
 
         names, notes = write_tokenizer(self.parts, preset_dir, format or self.parts.format)
         for note in notes:
-            warnings.warn(note, stacklevel=2)
+            warnings.warn(printable(note), stacklevel=2)
         return names
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import shutil
 import threading
@@ -24,6 +23,7 @@ from vertebra._cache.transfer.download import download
 from vertebra._cache.transfer.partial_file import DownloadJob, PartialFile
 from vertebra._cache.transfer.progress import Progress, show_progress
 from vertebra._cache.transfer.retry import CancelledError
+from vertebra._system.log import log
 from vertebra._system.ownership import ABANDONED, is_abandoned
 from vertebra._system.regular_files import open_regular
 from vertebra._system.spans import is_recording, public_handle, span
@@ -188,7 +188,7 @@ def _import_external(session: FetchSession, file: PresetFile) -> Path | None:
         session.progress.advance(file.name, file.size)
         if file.digest is None:
             text = "%s: %s is used as another program's cache has it, at %s; without a network, it cannot be verified"
-            logging.getLogger("vertebra").warning(text, session.handle, file.name, external)
+            log.warning(text, session.handle, file.name, external)
         return _keep(session, file, stage, digest.sha256())
     except CacheError:
         raise

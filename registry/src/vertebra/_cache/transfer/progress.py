@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from vertebra.errors import printable
 from vertebra.specs import PresetFile
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class _Bars(Progress):
                 self._bars.advance(self._all, count)
             if name not in self._tasks:
                 begun = self._arrived[name] - count
-                self._tasks[name] = self._bars.add_task(name, total=self._sizes[name], completed=begun)
+                self._tasks[name] = add_bar(self._bars, name, self._sizes[name], begun)
             self._bars.advance(self._tasks[name], count)
             if self._all is not None and self._arrived[name] >= self._sizes[name]:
                 self._bars.remove_task(self._tasks.pop(name))
@@ -103,6 +104,11 @@ def new_bars() -> rich.progress.Progress:
         columns.append(progress.TransferSpeedColumn(table_column=Column(no_wrap=True)))
     columns.append(progress.TimeRemainingColumn(table_column=Column(no_wrap=True)))
     return progress.Progress(*columns, console=console, transient=True)
+
+
+def add_bar(bars: rich.progress.Progress, title: str, total: int | None = None, done: int = 0) -> rich.progress.TaskID:
+    """Adds a bar with a title, which may be the name of a file; the total is None if it is not known yet."""
+    return bars.add_task(printable(title), total=total, completed=done)
 
 
 @contextlib.contextmanager

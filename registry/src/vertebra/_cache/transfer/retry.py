@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from vertebra._system.log import log
 from vertebra.errors import SourceUnavailableError
 
 MOST_FAILURES = 6
@@ -59,7 +60,6 @@ def retry(
         if is_stopped():
             raise CancelledError
 
-    log = logging.getLogger("vertebra")
     return Retrying(
         wait=wait,
         stop=is_enough,

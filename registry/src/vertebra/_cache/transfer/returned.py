@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vertebra.errors import PluginError, SourceUnavailableError, VertebraError
+from vertebra.errors import PluginError, SourceUnavailableError, VertebraError, exception_text
 from vertebra.handles import PresetHandle
 from vertebra.remote import ByteStream, RemoteSource, Snapshot
 from vertebra.specs import PresetFile
@@ -26,7 +26,7 @@ def snapshot_of(source: RemoteSource, handle: PresetHandle) -> Snapshot:
     except FileSizeError as error:
         raise SourceUnavailableError(handle, f"the service lists a size that no file has ({error})") from error
     except (TypeError, ValueError) as error:  # such as a PresetFile with an invalid digest
-        raise _wrong(source, f"resolve_snapshot failed ({type(error).__name__}: {error})") from error
+        raise _wrong(source, f"resolve_snapshot failed ({exception_text(error)})") from error
     if not isinstance(snapshot, Snapshot):
         raise _wrong(source, f"resolve_snapshot returned {_kind(snapshot)}, expected a Snapshot")
     if not source.is_pinned(snapshot.handle):

@@ -7,7 +7,6 @@ number is its index among KerasHub's layers with weights.
 
 from __future__ import annotations
 
-import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -21,14 +20,13 @@ from vertebra._lora.files.plain_lora import matrices
 from vertebra._lora.layers.adapter_layers import Values
 from vertebra._lora.layers.linear_view import is_adaptable, view_of
 from vertebra._lora.plan import AdapterPlan, LayerPlan
+from vertebra._system.log import log
 from vertebra._weights.hdf5.mapping import map_hdf5
 from vertebra._weights.hdf5.writing import write_datasets
 from vertebra._weights.layer_paths import layer_paths
 from vertebra.builtin.keras_lora import KerasLora
 from vertebra.errors import AdapterMismatchError, LoraConfigError
 from vertebra.specs import LoraConfig
-
-log = logging.getLogger("vertebra")
 
 Array = np.ndarray[Any, Any]
 

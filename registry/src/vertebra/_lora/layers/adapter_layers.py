@@ -19,7 +19,7 @@ from vertebra._keras.dropout import Dropout
 from vertebra._keras.internals import autocast, give_value, has_value
 from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra._weights.layer_paths import own_weights
-from vertebra.errors import LoraConfigError, LoraStateError, LoraStrategyError, VertebraError
+from vertebra.errors import LoraConfigError, LoraStateError, LoraStrategyError, VertebraError, exception_text
 from vertebra.strategies import AdapterLayer
 
 SHARED = "*"
@@ -243,7 +243,7 @@ def _faults_named(strategy: str, path: str) -> Iterator[None]:
         raise
     except _FAULTS as error:
         owner = catalog(STRATEGIES).lookup(strategy).owner
-        problem = f"it failed for the layer {path!r} ({type(error).__name__}: {error})"
+        problem = f"it failed for the layer {path!r} ({exception_text(error)})"
         raise LoraStrategyError(strategy, owner, problem) from error
 
 

@@ -7,15 +7,13 @@ Such a layer has no config for its adapter. A `.keras` file and a pickle also ha
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Callable
 from typing import Any
 
 from vertebra._keras.internals import is_saving_config
 from vertebra._lora.choices.active import AdapterState
+from vertebra._system.log import log
 from vertebra.errors import LoraStateError
-
-log = logging.getLogger("vertebra")
 
 Config = Callable[[], dict[str, Any]]
 

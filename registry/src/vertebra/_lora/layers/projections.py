@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,8 +10,7 @@ from typing import Any
 import keras
 
 from vertebra._lora.plan import AdapterPlan
-
-log = logging.getLogger("vertebra")
+from vertebra._system.log import log
 
 
 def is_projection(layer: Any) -> bool:

@@ -15,8 +15,17 @@ from vertebra._presets.backbones.suggest_overrides import Call, load_call, sugge
 from vertebra._resolve.locked_plugins import check_architecture
 from vertebra._resolve.preset_folder import config_error
 from vertebra._weights.match import Match
-from vertebra.errors import PresetClassError, UnknownNameError, VertebraError, WeightsMismatchError
+from vertebra.errors import (
+    PresetClassError,
+    UnknownNameError,
+    VertebraError,
+    WeightsMismatchError,
+    exception_text,
+)
 from vertebra.errors.base import shown
+
+_LONGEST_NAME = 255
+"""Characters of a model's name."""
 
 
 def class_of(description: PresetDescription, asked: Any = None) -> Any:
@@ -33,7 +42,16 @@ def class_of(description: PresetDescription, asked: Any = None) -> Any:
     check_architecture(description.folder, description.backbone)
     backbone_class = _resolve_class(description, asked)
     check_config(backbone_class, description.arguments, f"config.json of {str(description.folder.handle)!r}")
+    _check_name(description)
     return backbone_class
+
+
+def _check_name(description: PresetDescription) -> None:
+    """Refuses the name of a model that Keras would print as it is, with characters that control a terminal."""
+    name = description.arguments.get("name")
+    if isinstance(name, str) and not (name.isprintable() and len(name) <= _LONGEST_NAME):
+        problem = f"name is {shown(name)}, expected at most {_LONGEST_NAME} printable characters"
+        raise config_error(description.folder, problem)
 
 
 def _resolve_class(description: PresetDescription, asked: Any) -> Any:
@@ -64,7 +82,7 @@ def build(backbone_class: Any, description: PresetDescription, overrides: dict[s
     except VertebraError:
         raise
     except Exception as error:  # a constructor may raise anything for values that it does not expect
-        problem = f"{backbone_class.__name__} cannot be built from it ({type(error).__name__}: {error})"
+        problem = f"{backbone_class.__name__} cannot be built from it ({exception_text(error)})"
         if overrides:
             given = ", ".join(f"{name}={shown(value)}" for name, value in overrides.items())
             remedy = f"Check the arguments that replace the config's ({given}), and then the file"

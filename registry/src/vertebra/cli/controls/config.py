@@ -13,6 +13,7 @@ from vertebra._configuration import settings
 from vertebra._configuration.config_file import ENFORCED, PLUGIN_LISTS, SETTINGS
 from vertebra.cli.doctor_settings import unreadable_by_others
 from vertebra.cli.output import print_error, print_json, print_rows
+from vertebra.cli.terminal.streams import say
 from vertebra.errors import SettingsError, UnknownNameError, VertebraError
 
 if TYPE_CHECKING:
@@ -104,7 +105,8 @@ def _get(args: argparse.Namespace) -> int:
         print_json(_as_data(setting))
     else:
         for line in value if isinstance(value, list) else [value]:
-            print({None: "", True: "1", False: "0"}.get(line, line))
+            text = {None: "", True: "1", False: "0"}.get(line, line)
+            sys.stdout.write(f"{text}\n")  # as it is: scripts use it
     for problem in problems:
         print_error(problem)
     return 1 if problems else 0
@@ -196,11 +198,11 @@ def _report(change: Change, args: argparse.Namespace, overriding: InForce | None
         print_json(facts | {"notes": notes})
         return 0
     if change.before == change.after:
-        print(f"{change.path} sets it so already")
+        say(f"{change.path} sets it so already")
     else:
-        print(f"{change.path}: {change.name} {'removed' if change.after is None else 'written'}")
+        say(f"{change.path}: {change.name} {'removed' if change.after is None else 'written'}")
     for note in notes:
-        print(f"warning: {note}", file=sys.stderr)
+        say(f"warning: {note}", file=sys.stderr)
     return 0
 
 

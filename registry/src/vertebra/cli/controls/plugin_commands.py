@@ -12,7 +12,7 @@ from vertebra._discovery import catalog
 from vertebra._discovery.catalog import COMMANDS, Entry
 from vertebra.cli.output import print_error
 from vertebra.cli.parser import Parser
-from vertebra.errors import PluginError, VertebraError
+from vertebra.errors import PluginError, VertebraError, exception_text
 from vertebra.errors.base import shown
 from vertebra.specs import CommandSpec
 
@@ -101,7 +101,7 @@ def _error(entry: Entry[CommandSpec], problem: str, error: BaseException) -> Plu
     import traceback  # only errors need it
 
     last = traceback.extract_tb(error.__traceback__)[-1]
-    text = " ".join(f"{type(error).__name__}: {error}".split())
+    text = " ".join(exception_text(error).split())
     where = f"{text}, in {last.filename}, line {last.lineno}; PYTHONDEVMODE=1 shows the traceback"
     return PluginError(entry.owner.distribution, f"{problem} ({where})", _REPORT)
 

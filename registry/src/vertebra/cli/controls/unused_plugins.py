@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 
 from vertebra._discovery.plugins import registry
+from vertebra.cli.terminal.streams import say
 
 
 def print_unused_plugins() -> None:
     """Prints to stderr each plugin that failed, if the command that ran has loaded the plugins."""
     if registry.cache_info().currsize:
         for line in unused_plugins():
-            print(line, file=sys.stderr)
+            say(line, file=sys.stderr)
 
 
 def unused_plugins() -> list[str]:

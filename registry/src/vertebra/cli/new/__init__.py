@@ -9,6 +9,7 @@ from typing import Any
 
 from vertebra.cli.new.kinds import Kind, kinds, template_of
 from vertebra.cli.output import print_json, print_rows
+from vertebra.cli.terminal.streams import say
 
 LICENSES = ("Apache-2.0", "BSD-3-Clause", "MIT", "MPL-2.0", "LGPL-3.0-or-later", "GPL-3.0-or-later", "LicenseRef-Own")
 
@@ -58,7 +59,8 @@ def _list(as_json: bool) -> int:
         print_json(rows)
     else:
         print_rows(rows, ["kind", "help"])
-        print("\nvertebra new KIND NAME writes the project; vertebra help new shows the options")
+        say()
+        say("vertebra new KIND NAME writes the project; vertebra help new shows the options")
     return 0
 
 
@@ -69,9 +71,10 @@ def _report(args: argparse.Namespace, kind: Kind, names: Any, folder: Path, file
         facts |= {"registers": names.registered, "folder": str(folder), "files": files, "next": steps}
         print_json(facts)
         return
-    print(f"{folder}: a plugin of the kind {kind.name}, in {len(files)} files")
+    say(f"{folder}: a plugin of the kind {kind.name}, in {len(files)} files")
     for name in files:
-        print(f"  {name}")
-    print("\nIt works as it is. Install and test it, then follow its README.md:")
+        say(f"  {name}")
+    say()
+    say("It works as it is. Install and test it, then follow its README.md:")
     for step in steps:
-        print(f"  {step}")
+        say(f"  {step}")

@@ -7,6 +7,9 @@ import contextlib
 import io
 import os
 import sys
+from typing import TextIO
+
+from vertebra.errors import printable
 
 _ASCII = str.maketrans(
     {
@@ -18,7 +21,6 @@ _ASCII = str.maketrans(
         "…": "...",
         "•": "*",
         "→": "->",
-        "\N{REPLACEMENT CHARACTER}": "?",
     }
 )
 """Characters of our own texts, and what replaces them in encodings that lack them; all others are escaped."""
@@ -51,6 +53,22 @@ def _bytes_of(character: str) -> bytes:
     """Returns a character in ASCII, escaped if need be; a byte of a path that is no text stays that byte."""
     is_byte = "\udc80" <= character <= "\udcff"
     return character.encode("ascii", "surrogateescape" if is_byte else "backslashreplace")
+
+
+def say(text: object = "", file: TextIO | None = None, flush: bool = False) -> None:
+    """Prints one line, in which no name or text of a file can control the terminal or begin another line.
+
+    Args:
+        text: The line.
+        file: `sys.stderr`, or None for stdout.
+        flush: Whether to write out the buffer.
+    """
+    print(printable(str(text)), file=file or sys.stdout, flush=flush)
+
+
+def say_lines(text: str, file: TextIO | None = None) -> None:
+    """Prints a text of several lines, each as `say` does; only for texts whose line breaks are our own."""
+    print("\n".join(map(printable, text.split("\n"))), end="", file=file or sys.stdout)
 
 
 def flush_or_discard() -> None:

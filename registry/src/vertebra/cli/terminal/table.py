@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from vertebra.cli.terminal.streams import terminal_width
+from vertebra.cli.terminal.streams import say, terminal_width
+from vertebra.errors import printable
 
 _GAP = "  "
 _NARROWEST = 24
@@ -39,25 +40,26 @@ def print_fields(fields: Iterable[tuple[str, str]], indent: str = "") -> None:
 
     A value with a word that is longer than the column begins on the next line.
     """
-    lines, room = list(fields), terminal_width()
+    lines, room = [(printable(label), printable(value)) for label, value in fields], terminal_width()
     width = max(11, *(len(label) for label, _ in lines)) + 1
     for label, value in lines:
         start = f"{indent}{label:<{width}}"
         if room is None:
-            print(f"{start}{value}")
+            say(f"{start}{value}")
             continue
         if _longest_word(value) > room - len(start):
-            print(f"{indent}{label}")
+            say(f"{indent}{label}")
             start = f"{indent}{_GAP}"
         for part in wrap(value, room - len(start)):
-            print(f"{start}{part}")
+            say(f"{start}{part}")
             start = " " * len(start)
 
 
 def print_text(text: str) -> None:
     """Prints a line of text, on a terminal wrapped to its width."""
     room = terminal_width()
-    print(text if room is None else "\n".join(wrap(text, room)))
+    for line in [text] if room is None else wrap(printable(text), room):
+        say(line)
 
 
 def wrap(text: str, width: int) -> list[str]:
@@ -74,12 +76,12 @@ def _print_row(row: Sequence[str], widths: Sequence[int], room: int | None) -> N
     cells = [[cell] if room is None else wrap(cell, width) for cell, width in zip(row, widths, strict=True)]
     for number in range(max(map(len, cells))):
         parts = [cell[number] if number < len(cell) else "" for cell in cells]
-        print(_GAP.join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip())
+        say(_GAP.join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip())
 
 
 def _print_blocks(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
-        print(row[0])
+        say(row[0])
         print_fields(zip(headings[1:], row[1:], strict=True), indent=_GAP)
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
+from vertebra.errors import printable
+
 _NUMBERED = re.compile(r"(.*?)(\d+)")
 _DEEPEST = 50
 """Most levels to draw; an untrusted file may name a tensor with a million slashes."""
@@ -28,13 +30,13 @@ class _Node:
 
 
 def draw_tree(title: str, tensors: Sequence[dict[str, Any]]) -> str:
-    """Returns the tree as text.
+    """Returns the tree as text, for a terminal.
 
     Args:
         title: The root's label.
         tensors: `name` with `/` between layers, `shape`, `dtype` and `parameters` of each.
     """
-    root = _Node(title)
+    root = _Node(printable(title))
     for tensor in tensors:
         _insert(root, tensor)
     return "\n".join([f"{root.label}  {root.parameters:,}", *_branches(root, "")])
@@ -43,7 +45,7 @@ def draw_tree(title: str, tensors: Sequence[dict[str, Any]]) -> str:
 def _insert(root: _Node, tensor: dict[str, Any]) -> None:
     node = root
     node.parameters += tensor["parameters"]
-    for label in tensor["name"].split("/", _DEEPEST):
+    for label in printable(tensor["name"]).split("/", _DEEPEST):
         node = node.children.setdefault(label, _Node(label))
         node.parameters += tensor["parameters"]
     node.detail = f"{' × '.join(map(str, tensor['shape'])) or 'scalar'}  {tensor['dtype']}"

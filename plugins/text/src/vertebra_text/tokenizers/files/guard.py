@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from vertebra.errors import PresetConfigError, VertebraError
+from vertebra.errors import PresetConfigError, VertebraError, exception_text
 
 _PANIC = "PanicException"
 """The class of exceptions for bugs of the library, which is no subclass of Exception."""
@@ -32,6 +32,5 @@ def file_errors(subject: object, remedy: str = "") -> Iterator[None]:
 
 
 def _shown(error: BaseException) -> str:
-    """Returns an error's text without control characters, which a file may contain."""
-    text = f"{type(error).__name__}: {error}"[:300]
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+    """Returns the beginning of an error's text, which may quote the file."""
+    return exception_text(error)[:300]
