@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,8 @@ def pytest_configure(config):
         if variable != "VERTEBRA_FAULT_RUNS":
             del os.environ[variable]
     os.environ["VERTEBRA_CONFIG"] = os.devnull  # the user's own settings must not change what is tested
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell; children inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         keep_temporary_files_in_memory(config)
     if runtime != "none":

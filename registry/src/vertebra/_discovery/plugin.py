@@ -129,17 +129,20 @@ def observed(module: str) -> Iterator[None]:
 def _noting_interrupts(interrupts: list[int]) -> Iterator[None]:
     """Appends each SIGINT to a list: a plugin that raises KeyboardInterrupt itself has failed like any other.
 
-    Where the program has a handler of its own, any KeyboardInterrupt counts as one of the user.
+    Where the program has a handler of its own, any KeyboardInterrupt counts as one of the user; where the process
+    ignores the signal, as one in the background of a shell does, none.
     """
 
     def note(number: int, frame: Any) -> None:
         interrupts.append(number)
         signal.default_int_handler(number, frame)
 
-    if threading.current_thread() is not threading.main_thread():  # signals are handled in the main thread
+    handler = signal.getsignal(signal.SIGINT)
+    in_main = threading.current_thread() is threading.main_thread()  # which handles signals
+    if not in_main or handler in (signal.SIG_IGN, signal.SIG_DFL):
         yield
         return
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    if handler is not signal.default_int_handler:
         interrupts.append(0)
         yield
         return
