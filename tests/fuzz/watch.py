@@ -65,7 +65,6 @@ class Watch:
         """Child processes that were killed at a limit."""
         self._problems: list[str] = []
         self._memory = _peak()
-        self._state: dict[str, Any] = {}
 
     def __call__(self, data: bytes) -> str:
         """Reads an input; returns `accepted`, or the name of the error that refused it.
@@ -74,15 +73,13 @@ class Watch:
             FoundError: it changed something outside of the folder, or took too much memory or time.
             Exception: any error that is none of Vertebra's.
         """
-        self._state = self._state or _state()
+        before, started = _state(), time.process_time()
         self._problems.clear()
-        started = time.process_time()
         outcome = self._outcome(data)
         seconds = time.process_time() - started
         self.slowest = max(self.slowest, seconds)
         self.outcomes[outcome] += 1
-        before, self._state = self._state, _state()
-        self._compare(before, self._state, seconds)
+        self._compare(before, _state(), seconds)
         return outcome
 
     def grown(self) -> int:
