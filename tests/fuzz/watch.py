@@ -25,7 +25,7 @@ MOST_MEMORY = 200 * 2**20
 """Bytes by which the process may grow while it reads inputs."""
 MOST_OPEN = 32
 """Descriptors that the pools of clients may hold."""
-_LAZY = {"difflib", "encodings", "platformdirs", "tomllib"}
+_LAZY = {"difflib", "encodings", "platformdirs", "re2", "tomllib"}
 """Packages that Vertebra imports when it needs them, and the encodings that JSON may have; no input names them."""
 _CHANGES = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.utime")
 _STARTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.kill", "ctypes.dlopen")
