@@ -24,6 +24,7 @@ from fuzz.target import Target
 from fuzz.watch import Watch, opened
 
 MEMORY = Path("/dev/shm")
+FAILED = Path(__file__).with_name("failed")
 INSTRUMENTED = ["vertebra"]  # and, as prefixes count, all plugins
 SAVED_EACH = 0.5
 """Seconds between two reports of the numbers so far: libFuzzer ends the process without a word to Python."""
@@ -108,8 +109,10 @@ def at_random(target: Target, watch: Watch, report: Report, folder: Path, second
 def run(target: Target, options: argparse.Namespace) -> None:
     folder = options.folder.absolute() / target.name
     (folder / "corpus").mkdir(parents=True, exist_ok=True)
-    for seed in target.seeds():
-        (folder / "corpus" / hashlib.sha256(seed).hexdigest()[:16]).write_bytes(seed)
+    with instrumented():
+        inputs = [*target.seeds(), *(path.read_bytes() for path in sorted((FAILED / target.name).glob("*")))]
+    for data in inputs:
+        (folder / "corpus" / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as scratch, contextlib.ExitStack() as stack:
         with instrumented():
             watch = stack.enter_context(opened(target, Path(scratch)))

@@ -93,7 +93,7 @@ class Watch:
         except VertebraError as error:
             if isinstance(error, PluginError):
                 raise FoundError(f"an input is blamed on a plugin: {error}") from error
-            str(error).encode()
+            str(error)
             return type(error).__name__
         except Hanging:
             raise FoundError(f"an input took more than {MOST_SECONDS} s of processor time") from None
