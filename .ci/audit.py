@@ -2,10 +2,10 @@
 
     python .ci/audit.py PIP_AUDIT SITE_PACKAGES [--osv-url URL]
 
-pip-audit exits with 0 for packages about which its service does not answer, and with 1 both for an advisory and without
-a network. So this program first asks each service about a release with known vulnerabilities. A service that knows none
-of them is not used; if no service can be used, nothing is audited, which is said and is no failure. The exit status is 1
-if an advisory is about an installed package.
+pip-audit exits with 0 for packages about which its service does not answer, and with 1 both for an advisory and
+without a network. So this program first asks each service about a release with known vulnerabilities. A service that
+knows none of them is not used; if no service can be used, nothing is audited, which is said and is no failure. The exit
+status is 1 if an advisory is about an installed package.
 """
 
 import argparse

@@ -84,7 +84,13 @@ def guided(target: Target, watch: Watch, report: Report, folder: Path, limits: l
             return atheris.Mutate(data, most)
         return target.mutate(data, choices, target.words)[:most]
 
-    options = ["-timeout=30", "-print_final_stats=1", f"-artifact_prefix={folder}/", f"-max_len={MOST_BYTES}", "-len_control=0"]
+    options = [
+        "-timeout=30",
+        "-print_final_stats=1",
+        f"-artifact_prefix={folder}/",
+        f"-max_len={MOST_BYTES}",
+        "-len_control=0",
+    ]
     atheris.Setup([sys.argv[0], *options, *limits, str(folder / "corpus")], read, custom_mutator=mutate)
     atheris.Fuzz()
 
@@ -113,7 +119,10 @@ def run(target: Target, options: argparse.Namespace) -> None:
         inputs = [*target.seeds(), *(path.read_bytes() for path in sorted((FAILED / target.name).glob("*")))]
     for data in inputs:
         (folder / "corpus" / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
-    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as scratch, contextlib.ExitStack() as stack:
+    with (
+        tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as scratch,
+        contextlib.ExitStack() as stack,
+    ):
         with instrumented():
             watch = stack.enter_context(opened(target, Path(scratch)))
         report = Report(folder / "report.json", watch)

@@ -19,12 +19,45 @@ MOST_BYTES = 2**20
 ODD_VALUES: list[Any] = [
     *(None, True, False, 0, 1, -1, 2, 0.5, -0.0, 1e308, float("nan"), float("inf"), "", " ", "a", [], {}, [[]], [None]),
     *(2**31, 2**32 - 1, 2**53 + 1, 2**63 - 1, 2**63, 2**64, 10**30, 10**40, -(2**63), 100_000),
-    *("__class__", "os.system", "../../x", "/etc/passwd", "a/b", "a\\b", "C:\\x", "\x00", "\x1b[31m", "\u202e", "\ud800"),
+    *(
+        "__class__",
+        "os.system",
+        "../../x",
+        "/etc/passwd",
+        "a/b",
+        "a\\b",
+        "C:\\x",
+        "\x00",
+        "\x1b[31m",
+        "\u202e",
+        "\ud800",
+    ),
     *("a" * 300, "é", "\uff21", "{}", "1", "null", "file:///x", "http://127.0.0.1:9/x", {"a": 1}, ["a"] * 50),
-    *("<script>", "![x](https://x.example)", "(a+)+$", "%00", "%2e%2e", "~", "$HOME", "builtins>eval", {"__reduce__": []}),
+    *(
+        "<script>",
+        "![x](https://x.example)",
+        "(a+)+$",
+        "%00",
+        "%2e%2e",
+        "~",
+        "$HOME",
+        "builtins>eval",
+        {"__reduce__": []},
+    ),
 ]
 PIECES = [b"", b"\0", b"\xff", b"\xff\xfe", b"\x80", b"\n", b"\r\n", b"{", b"}", b"[", b"]", b'"', b",", b"\\u0000"]
-PIECES += [b"-", b"9" * 40, b"1e999", b"NaN", b"\\ud800", b"PK\x03\x04", b"\x89HDF\r\n\x1a\n", b"<", b"[" * 200, b"\xed\xa0\x80"]
+PIECES += [
+    b"-",
+    b"9" * 40,
+    b"1e999",
+    b"NaN",
+    b"\\ud800",
+    b"PK\x03\x04",
+    b"\x89HDF\r\n\x1a\n",
+    b"<",
+    b"[" * 200,
+    b"\xed\xa0\x80",
+]
 NUMBERS = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1]
 
 

@@ -30,7 +30,16 @@ def environment() -> dict[str, str]:
 
 def fuzz(name: str, options: argparse.Namespace) -> bool:
     """Fuzzes one target and prints its line; returns whether every input was read or refused."""
-    command = [sys.executable, "-m", "fuzz.campaign", name, "--seconds", str(options.seconds), "--folder", str(options.folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "fuzz.campaign",
+        name,
+        "--seconds",
+        str(options.seconds),
+        "--folder",
+        str(options.folder),
+    ]
     command += ["--runs", str(options.runs)] if options.runs else []
     command += ["--random"] if options.random else []
     folder = options.folder / name
@@ -44,9 +53,11 @@ def fuzz(name: str, options: argparse.Namespace) -> bool:
         except subprocess.TimeoutExpired:
             problem = "an input hangs"
     output = (folder / "log.txt").read_text(encoding="utf-8", errors="replace")
-    print(line(name, json.loads((folder / "report.json").read_bytes()) if (folder / "report.json").exists() else {}, output))
+    report = folder / "report.json"
+    print(line(name, json.loads(report.read_bytes()) if report.exists() else {}, output))
     if problem:
-        print(f"FAILED: {name}: {problem}\n{reason(output)}\nThe input is in {folder}, and all output in {folder}/log.txt.")
+        print(f"FAILED: {name}: {problem}\n{reason(output)}")
+        print(f"The input is in {folder}, and all output in {folder / 'log.txt'}.")
     sys.stdout.flush()
     return not problem
 
@@ -58,7 +69,9 @@ def line(name: str, facts: dict[str, Any], output: str) -> str:
     seconds = facts.get("seconds", 0.0)
     outcomes = ", ".join(f"{kind} {count:,}" for kind, count in sorted(facts.get("outcomes", {}).items()))
     killed = f"; {facts['killed']} children at a limit" if facts.get("killed") else ""
-    numbers = f"{inputs:>11,}{seconds:>9.1f}{inputs / max(seconds, 0.001):>10,.0f}{branches[-1] if branches else '-':>10}"
+    numbers = (
+        f"{inputs:>11,}{seconds:>9.1f}{inputs / max(seconds, 0.001):>10,.0f}{branches[-1] if branches else '-':>10}"
+    )
     grown = facts.get("grown", 0) / 2**20
     return f"{name:22}{numbers}{facts.get('slowest', 0.0):>8.2f}s{grown:>6.0f}MB  {outcomes}{killed}"
 
@@ -83,7 +96,8 @@ def main() -> int:
     if unknown:
         parser.error(f"there are no targets {', '.join(sorted(unknown))}")
     print(HEAD, flush=True)
-    return 0 if all([fuzz(name, options) for name in options.targets or TARGETS]) else 1
+    failed = [name for name in options.targets or TARGETS if not fuzz(name, options)]
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`Watch`: reads inputs, and compares the process before and after each: only errors of Vertebra, and nothing changed."""
+"""`Watch`: reads inputs, allows only errors of Vertebra, and compares the process before and after each input."""
 
 import contextlib
 import logging
@@ -27,8 +27,27 @@ MOST_OPEN = 32
 """Descriptors that the pools of clients may hold."""
 _LAZY = {"difflib", "encodings", "platformdirs", "re2", "tomllib"}
 """Packages that Vertebra imports when it needs them, and the encodings that JSON may have; no input names them."""
-_CHANGES = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.utime")
-_STARTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.kill", "ctypes.dlopen")
+_CHANGES = (
+    "os.remove",
+    "os.rename",
+    "os.rmdir",
+    "os.mkdir",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+    "os.chmod",
+    "os.utime",
+)
+_STARTS = (
+    "subprocess.Popen",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.fork",
+    "os.kill",
+    "ctypes.dlopen",
+)
 _CODE = ("compile", "pickle.find_class", "code.__new__")
 _NETWORK = ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
 _READABLE = tuple(
@@ -43,7 +62,7 @@ class FoundError(AssertionError):
     """An input did more than to be read or refused."""
 
 
-class Hanging(BaseException):  # noqa: N818  no reader may catch it
+class Hanging(BaseException):
     """An input took too much processor time."""
 
 
@@ -120,7 +139,7 @@ class Watch:
             problems.append(f"it took {seconds:.1f} s of processor time")
         if self.grown() > MOST_MEMORY:
             problems.append(f"the process has grown by {self.grown() >> 20} MB")
-        if len(os.listdir("/proc/self/fd") if sys.platform == "linux" else ()) > _open_at_start + MOST_OPEN:
+        if _count_open() > _open_at_start + MOST_OPEN:
             problems.append("it left files open")
         if problems:
             raise FoundError("; ".join(problems))
@@ -134,7 +153,7 @@ class Watch:
                 self._problems.append(f"opened {os.fsdecode(path)!r}")
         elif event in _CHANGES or event.startswith("shutil."):
             paths = [os.fsdecode(path) for path in arguments[:2] if isinstance(path, str | bytes | os.PathLike)]
-            if not all(path.startswith(self._folder) or not os.path.isabs(path) for path in paths):
+            if not all(path.startswith(self._folder) or not path.startswith(os.sep) for path in paths):
                 self._problems.append(f"changed {paths} ({event})")
         elif event in _NETWORK:
             address = arguments[1] if event in ("socket.connect", "socket.bind", "socket.sendto") else arguments
@@ -148,7 +167,7 @@ class Watch:
     def _may_open(self, path: str, writes: bool) -> bool:
         if path.startswith(self._folder) or path == os.devnull:
             return True
-        if not os.path.isabs(path):  # of the working folder, which is below the folder, or of an open folder
+        if not path.startswith(os.sep):  # of the working folder, which is below the folder, or of an open folder
             return ".." not in path.split("/")
         return not writes and (path.startswith(_READABLE) or path in _OF_SYSTEM)
 
@@ -174,6 +193,11 @@ def _hang(*_: Any) -> None:
     raise Hanging
 
 
+def _count_open() -> int:
+    """Returns the number of open descriptors, on Linux."""
+    return len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0  # noqa: PTH208 (three times as fast)
+
+
 def _peak() -> int:
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
@@ -197,7 +221,13 @@ def _keras_state() -> dict[str, Any]:
     from keras.src.backend.common import global_state
 
     config = keras.config
-    values = (config.floatx(), config.epsilon(), config.image_data_format(), config.backend(), config.dtype_policy().name)
+    values = (
+        config.floatx(),
+        config.epsilon(),
+        config.image_data_format(),
+        config.backend(),
+        config.dtype_policy().name,
+    )
     flags = (config.is_traceback_filtering_enabled(), config.is_interactive_logging_enabled())
     objects = sorted(keras.saving.get_custom_objects())
     pending = len(global_state.get_global_attribute("uninitialized_variables") or ())
@@ -236,7 +266,7 @@ def opened(target: Target, folder: Path) -> Iterator[Watch]:
             warnings.simplefilter("ignore")
             for seed in target.seeds():
                 read(seed)
-            _open_at_start = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+            _open_at_start = _count_open()
             yield Watch(target, read, folder)
     finally:
         logging.disable(level)

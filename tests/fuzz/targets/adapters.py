@@ -12,8 +12,27 @@ from fuzz.target import Read, Target
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "bert"
 WORDS = (
-    *("peft_type", "LORA", "r", "lora_alpha", "lora_dropout", "rank_pattern", "alpha_pattern", "target_modules", "bias"),
-    *("use_dora", "use_rslora", "init_lora_weights", "pissa", "modules_to_save", "fan_in_fan_out", "task_type", "query"),
+    *(
+        "peft_type",
+        "LORA",
+        "r",
+        "lora_alpha",
+        "lora_dropout",
+        "rank_pattern",
+        "alpha_pattern",
+        "target_modules",
+        "bias",
+    ),
+    *(
+        "use_dora",
+        "use_rslora",
+        "init_lora_weights",
+        "pissa",
+        "modules_to_save",
+        "fan_in_fan_out",
+        "task_type",
+        "query",
+    ),
     *("auto_mapping", "parent_library", "base_model_class", "megatron_core", "trainable_token_indices", "LOHA", "OFT"),
     *("(a|a)*b", "^encoder\\.layer\\.0", "[", "layers_to_transform", "target_parameters", "revision", "QUESTION_ANS"),
     *("vertebra.adapter", "vertebra.base", "vertebra.model", "strategy", "dora", "layers", "rank", "alpha", "options"),
@@ -61,7 +80,9 @@ def open_header(folder: Path) -> Iterator[Read]:
 
 def config_seeds() -> list[bytes]:
     config = json.loads((GOLDEN / "peft_lora" / "adapter_config.json").read_bytes())
-    short = {name: config[name] for name in ("peft_type", "r", "lora_alpha", "target_modules", "base_model_name_or_path")}
+    short = {
+        name: config[name] for name in ("peft_type", "r", "lora_alpha", "target_modules", "base_model_name_or_path")
+    }
     patterns = {"rank_pattern": {"^a": 3}, "alpha_pattern": {"query": 5}, "modules_to_save": ["classifier"]}
     return [json.dumps(each).encode() for each in (config, {**config, "use_rslora": True}, {**short, **patterns})]
 
@@ -91,7 +112,9 @@ def of_plan(data: bytes, random, words) -> bytes:
         return of_safetensors(data, random, words)
     if not is_document or not random.randint(0, 3):
         return of_safetensors(data, random, words)
-    header["__metadata__"][name] = of_json(value.encode("utf-8", "surrogatepass"), random, words).decode("utf-8", "replace")
+    header["__metadata__"][name] = of_json(value.encode("utf-8", "surrogatepass"), random, words).decode(
+        "utf-8", "replace"
+    )
     text = json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + data[8 + length :]
 

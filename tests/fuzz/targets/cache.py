@@ -17,7 +17,20 @@ SHA = hashlib.sha256(CONTENT).hexdigest()
 LISTED = {"name": FILE, "size": len(CONTENT), "digest": f"sha256:{SHA}"}
 FILE_LIST = {"handle": PINNED, "files": [LISTED]}
 RECORD = {"handle": PINNED, "name": FILE, "size": len(CONTENT), "sha256": SHA}
-WORDS = ("handle", "files", "name", "size", "digest", "sha256", "pinned", "verified", PINNED, NAMED, FILE, f"sha256:{SHA}")
+WORDS = (
+    "handle",
+    "files",
+    "name",
+    "size",
+    "digest",
+    "sha256",
+    "pinned",
+    "verified",
+    PINNED,
+    NAMED,
+    FILE,
+    f"sha256:{SHA}",
+)
 
 
 def paths(root: Path) -> list[Path]:

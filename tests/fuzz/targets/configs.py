@@ -56,14 +56,24 @@ def golden(*names: str) -> Callable[[], list[bytes]]:
 
 def native_seeds() -> list[bytes]:
     bert = {
-        **{"vocabulary_size": 101, "num_layers": 2, "num_heads": 2, "hidden_dim": 16, "intermediate_dim": 32},
-        **{"max_sequence_length": 16, "dropout": 0.1, "dtype": "float32", "name": "bert", "trainable": True},
+        "vocabulary_size": 101,
+        "num_layers": 2,
+        "num_heads": 2,
+        "hidden_dim": 16,
+        "intermediate_dim": 32,
+        "max_sequence_length": 16,
+        "dropout": 0.1,
+        "dtype": "float32",
+        "name": "bert",
+        "trainable": True,
     }
     gpt2 = {**bert, "name": "gpt2"}
     kernels = {"layers": {"encoder_layer_0/attention/query": {"mode": "int8"}}}
     return [
         json.dumps({"vertebra_format": 1, "backbone": "BertBackbone", "config": bert}).encode(),
-        json.dumps({"vertebra_format": 1, "backbone": "BertBackbone", "config": {**bert, "quantized": kernels}}).encode(),
+        json.dumps(
+            {"vertebra_format": 1, "backbone": "BertBackbone", "config": {**bert, "quantized": kernels}}
+        ).encode(),
         json.dumps({"vertebra_format": 1, "backbone": "GPT2Backbone", "backbone_version": 1, "config": gpt2}).encode(),
     ]
 
@@ -71,5 +81,12 @@ def native_seeds() -> list[bytes]:
 TARGETS = [
     Target("config-native", of_folder(), native_seeds, of_json, WORDS, needs=("keras",)),
     Target("config-kerashub", of_folder(), golden("kerashub", "kerashub_int4"), of_json, WORDS, needs=("keras",)),
-    Target("config-transformers", of_folder(), golden("transformers", "transformers_head"), of_json, WORDS, needs=("keras",)),
+    Target(
+        "config-transformers",
+        of_folder(),
+        golden("transformers", "transformers_head"),
+        of_json,
+        WORDS,
+        needs=("keras",),
+    ),
 ]

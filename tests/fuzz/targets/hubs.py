@@ -51,7 +51,9 @@ def asking(connect: Connect, kind: str = "application/json", lists_only: bool = 
 
         variables = {"HOME": str(folder), "VERTEBRA_CACHE": str(folder / "cache")}
         with changed_settings(**variables) as patch, Service() as service:
-            for name in [name for name in os.environ if name.startswith(OF_SERVICES) or name.upper().endswith("_PROXY")]:
+            for name in [
+                name for name in os.environ if name.startswith(OF_SERVICES) or name.upper().endswith("_PROXY")
+            ]:
                 patch.delenv(name)
             service.kind, service.lists_only = kind, lists_only
             source, text = connect(service, patch)
@@ -95,7 +97,11 @@ def to_kaggle_version(service: Service, patch: Any) -> tuple[Any, str]:
 def to_s3(service: Service, patch: Any) -> tuple[Any, str]:
     from vertebra_s3.source import S3Source
 
-    for name, value in {"AWS_ENDPOINT_URL_S3": service.url, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}.items():
+    for name, value in {
+        "AWS_ENDPOINT_URL_S3": service.url,
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+    }.items():
         patch.setenv(name, value)
     patch.setenv("SSL_CERT_DIR", os.environ["HOME"])  # else the client reads all certificates of the system
     return S3Source(), "s3://models/preset"
@@ -129,13 +135,19 @@ HF = {
         {"rfilename": "model.safetensors", "size": 40, "blobId": COMMIT, "lfs": {"sha256": SHA, "size": 40}},
     ],
 }
-KAGGLE = {"files": [{"name": "config.json", "size": 12}, {"name": "a/model.weights.h5", "size": 4}], "nextPageToken": ""}
+KAGGLE = {
+    "files": [{"name": "config.json", "size": 12}, {"name": "a/model.weights.h5", "size": 4}],
+    "nextPageToken": "",
+}
 KAGGLE_INSTANCE = {**KAGGLE, "id": 1, "versionId": 2, "slug": "small", "framework": "keras", "versionNumber": 2}
 MODELSCOPE_FILES = [
     {"Path": "config.json", "Size": 12, "Sha256": SHA, "Type": "blob", "Revision": COMMIT},
     {"Path": "folder", "Size": 0, "Type": "tree", "Revision": COMMIT},
 ]
-MODELSCOPE = {"Code": 200, "Data": {"Files": MODELSCOPE_FILES, "LatestCommitter": {"Id": COMMIT, "ShortId": COMMIT[:8]}}}
+MODELSCOPE = {
+    "Code": 200,
+    "Data": {"Files": MODELSCOPE_FILES, "LatestCommitter": {"Id": COMMIT, "ShortId": COMMIT[:8]}},
+}
 ANNOTATIONS = {"org.cncf.model.filepath": "config.json", "org.opencontainers.image.title": "config.json"}
 RAW = "application/vnd.cncf.model.weight.v1.raw"
 LAYERS = [{"mediaType": RAW, "digest": f"sha256:{SHA}", "size": 12, "annotations": ANNOTATIONS}]
@@ -152,7 +164,10 @@ def s3_pointers() -> list[bytes]:
     from vertebra import PresetFile
     from vertebra_s3.layout import manifest, pointer
 
-    files = [PresetFile("config.json", 12, None, f"sha256:{SHA}"), PresetFile("model.safetensors", 0, None, f"sha256:{SHA}")]
+    files = [
+        PresetFile("config.json", 12, None, f"sha256:{SHA}"),
+        PresetFile("model.safetensors", 0, None, f"sha256:{SHA}"),
+    ]
     return [pointer(manifest(files)), pointer(manifest(files[:1]))]
 
 
@@ -162,20 +177,80 @@ def s3_pages() -> list[bytes]:
         f"&quot;</ETag><Size>12</Size><StorageClass>STANDARD</StorageClass></Contents>\n"
         for name in ("config.json", "model.safetensors", "folder/a.txt")
     )
-    head = "<?xml version='1.0' encoding='UTF-8'?>\n<ListBucketResult xmlns='http://s3.amazonaws.com/doc/2006-03-01/'>\n"
+    head = (
+        "<?xml version='1.0' encoding='UTF-8'?>\n<ListBucketResult xmlns='http://s3.amazonaws.com/doc/2006-03-01/'>\n"
+    )
     facts = "<Name>models</Name>\n<Prefix>preset/</Prefix>\n<KeyCount>3</KeyCount>\n<IsTruncated>false</IsTruncated>\n"
     return [f"{head}{facts}{contents}</ListBucketResult>".encode()]
 
 
 WORDS = (
-    *("sha", "siblings", "rfilename", "size", "blobId", "lfs", "sha256", "../x", "/etc/passwd", COMMIT, SHA, "config.json"),
-    *("files", "name", "nextPageToken", "versionNumber", "code", "message", "Files", "Path", "Size", "Sha256", "Type", "tree"),
-    *("LatestCommitter", "Id", "ShortId", "Revision", "Data", "schemaVersion", "layers", "manifests", "mediaType", "digest"),
-    *("annotations", "org.cncf.model.filepath", "artifactType", "sha256:", "format", "revision", "errors", "error", "1e400"),
+    *(
+        "sha",
+        "siblings",
+        "rfilename",
+        "size",
+        "blobId",
+        "lfs",
+        "sha256",
+        "../x",
+        "/etc/passwd",
+        COMMIT,
+        SHA,
+        "config.json",
+    ),
+    *(
+        "files",
+        "name",
+        "nextPageToken",
+        "versionNumber",
+        "code",
+        "message",
+        "Files",
+        "Path",
+        "Size",
+        "Sha256",
+        "Type",
+        "tree",
+    ),
+    *(
+        "LatestCommitter",
+        "Id",
+        "ShortId",
+        "Revision",
+        "Data",
+        "schemaVersion",
+        "layers",
+        "manifests",
+        "mediaType",
+        "digest",
+    ),
+    *(
+        "annotations",
+        "org.cncf.model.filepath",
+        "artifactType",
+        "sha256:",
+        "format",
+        "revision",
+        "errors",
+        "error",
+        "1e400",
+    ),
 )
 XML_WORDS = (
-    *("<Key>", "</Key>", "<Size>-1</Size>", "<Size>99999999999999999999</Size>", "<IsTruncated>true</IsTruncated>", "&#0;"),
-    *("<!DOCTYPE a [<!ENTITY b SYSTEM 'file:///etc/passwd'>]>", "&b;", "<CommonPrefixes><Prefix>a/</Prefix></CommonPrefixes>"),
+    *(
+        "<Key>",
+        "</Key>",
+        "<Size>-1</Size>",
+        "<Size>99999999999999999999</Size>",
+        "<IsTruncated>true</IsTruncated>",
+        "&#0;",
+    ),
+    *(
+        "<!DOCTYPE a [<!ENTITY b SYSTEM 'file:///etc/passwd'>]>",
+        "&b;",
+        "<CommonPrefixes><Prefix>a/</Prefix></CommonPrefixes>",
+    ),
     *("<Contents>", "</Contents>", "<NextContinuationToken>a</NextContinuationToken>", "<![CDATA[", "../", "<ETag/>"),
 )
 

@@ -15,7 +15,18 @@ from fuzz.target import Read, Target
 TYPE = "application/vnd.in-toto+json"
 WORDS = (
     *("mediaType", "verificationMaterial", "publicKey", "hint", "rawBytes", "tlogEntries", "dsseEnvelope", "payload"),
-    *("payloadType", "signatures", "sig", "keyid", "_type", "subject", "digest", "sha256", "predicateType", "predicate"),
+    *(
+        "payloadType",
+        "signatures",
+        "sig",
+        "keyid",
+        "_type",
+        "subject",
+        "digest",
+        "sha256",
+        "predicateType",
+        "predicate",
+    ),
     *("serialization", "method", "files", "shards", "allow_symlinks", "resources", "name", "algorithm", "hash_type"),
     *("x509CertificateChain", "certificates", "certificate", "blake2", TYPE, "0" * 64, "AAAA"),
 )

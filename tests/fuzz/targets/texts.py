@@ -30,15 +30,58 @@ def open_handle(folder: Path) -> Iterator[Read]:
 
 def handle_seeds() -> list[bytes]:
     texts = ("bert_base_en_uncased", "hf://org/name", f"hf://org/name/folder@{COMMIT}", "s3://bucket/prefix@v1", "./x")
-    texts += ("kaggle://owner/model/keras/small/1", "oci://localhost:5000/a/b:tag", "modelscope://a/b@master", "file:///x")
-    texts += (f"oci://r.example/a@sha256:{SHA}", "package://vertebra_bert/demo/preset", "gs://bucket/a%40b", "az://container/prefix")
+    texts += (
+        "kaggle://owner/model/keras/small/1",
+        "oci://localhost:5000/a/b:tag",
+        "modelscope://a/b@master",
+        "file:///x",
+    )
+    texts += (
+        f"oci://r.example/a@sha256:{SHA}",
+        "package://vertebra_bert/demo/preset",
+        "gs://bucket/a%40b",
+        "az://container/prefix",
+    )
     return [text.encode() for text in texts]
 
 
 HANDLE_WORDS = (
-    *("hf://", "s3://", "gs://", "az://", "kaggle://", "oci://", "modelscope://", "package://", "file://", "://", "@", "#"),
-    *("..", "%2e%2e", "%00", "%ff", "?", "//", "/./", "HF://", "https://huggingface.co/", "huggingface.co", "/resolve/main"),
-    *("https://www.kaggle.com/models/", "s3.amazonaws.com", "https://user:word@host/", "sha256:", ":5000", "[::1]", "~"),
+    *(
+        "hf://",
+        "s3://",
+        "gs://",
+        "az://",
+        "kaggle://",
+        "oci://",
+        "modelscope://",
+        "package://",
+        "file://",
+        "://",
+        "@",
+        "#",
+    ),
+    *(
+        "..",
+        "%2e%2e",
+        "%00",
+        "%ff",
+        "?",
+        "//",
+        "/./",
+        "HF://",
+        "https://huggingface.co/",
+        "huggingface.co",
+        "/resolve/main",
+    ),
+    *(
+        "https://www.kaggle.com/models/",
+        "s3.amazonaws.com",
+        "https://user:word@host/",
+        "sha256:",
+        ":5000",
+        "[::1]",
+        "~",
+    ),
 )
 
 
@@ -99,7 +142,9 @@ def settings_seeds() -> list[bytes]:
 
 
 def machine_seeds() -> list[bytes]:
-    rules = 'lockfile = "vertebra.lock"\n[enforced]\nlocked = true\nrequire_signature = true\nsignature_keys = ["/k.pem"]\n'
+    rules = (
+        'lockfile = "vertebra.lock"\n[enforced]\nlocked = true\nrequire_signature = true\nsignature_keys = ["/k.pem"]\n'
+    )
     return [*settings_seeds(), rules.encode()]
 
 
@@ -111,7 +156,9 @@ SETTINGS_WORDS = (
 
 TARGETS = [
     Target("handle", open_handle, handle_seeds, of_lines, HANDLE_WORDS),
-    Target("lockfile", open_lockfile, lockfile_seeds, of_json, ("version", "presets", "plugins", "handle", "files", SHA)),
+    Target(
+        "lockfile", open_lockfile, lockfile_seeds, of_json, ("version", "presets", "plugins", "handle", "files", SHA)
+    ),
     Target("settings", open_settings, settings_seeds, of_lines, SETTINGS_WORDS),
     Target("machine-settings", open_machine_settings, machine_seeds, of_lines, SETTINGS_WORDS),
 ]

@@ -78,7 +78,16 @@ XLM = {"tokenizer_class": "XLMRobertaTokenizer"}
 CONFIG = "tokenizer_config.json"
 JSON_WORDS = (
     *("model", "type", "vocab", "merges", "unk_token", "WordPiece", "BPE", "Unigram", "WordLevel", "added_tokens"),
-    *("content", "special", "normalized", "single_word", "post_processor", "TemplateProcessing", "normalizer", "Sequence"),
+    *(
+        "content",
+        "special",
+        "normalized",
+        "single_word",
+        "post_processor",
+        "TemplateProcessing",
+        "normalizer",
+        "Sequence",
+    ),
     *("pre_tokenizer", "ByteLevel", "Split", "pattern", "Regex", "(a+)+$", "[", "decoder", "truncation", "padding"),
     *("strategy", "Fixed", "pad_id", "unk_id", "byte_fallback", "continuing_subword_prefix", "dropout", "Precompiled"),
 )

@@ -21,7 +21,9 @@ CHILD_SECONDS = 5
 """How long a child process may read an input; in programs, it is a minute."""
 
 
-def one_file(name: str, map_file: Callable[[Path], object]) -> Callable[[Path], contextlib.AbstractContextManager[Read]]:
+def one_file(
+    name: str, map_file: Callable[[Path], object]
+) -> Callable[[Path], contextlib.AbstractContextManager[Read]]:
     """Returns what opens a target that maps one file and reads all of its tensors."""
 
     @contextlib.contextmanager
@@ -78,7 +80,7 @@ SAFETENSORS = Target(
 
 
 @contextlib.contextmanager
-def in_forks(program: str, folder: Path, read: Read) -> Iterator[Read]:
+def in_forks() -> Iterator[None]:
     """Has the children be forks, which spares the start of an interpreter, with less time than in programs."""
     from vertebra._weights.hdf5 import listing
     from vertebra._weights.pickles import mapping
@@ -90,16 +92,15 @@ def in_forks(program: str, folder: Path, read: Read) -> Iterator[Read]:
         mock.patch("vertebra._weights.hdf5.mapping.LISTING", short),
         mock.patch.object(mapping, "_SECONDS", CHILD_SECONDS),
     ):
-        yield read
+        yield
 
 
 @contextlib.contextmanager
 def open_hdf5(folder: Path) -> Iterator[Read]:
     from vertebra._weights.hdf5.mapping import map_hdf5
 
-    with one_file("model.weights.h5", lambda path: map_hdf5([path])[0])(folder) as read:
-        with in_forks("hdf5", folder, read):
-            yield read
+    with one_file("model.weights.h5", lambda path: map_hdf5([path])[0])(folder) as read, in_forks():
+        yield read
 
 
 def hdf5_seeds() -> list[bytes]:
@@ -126,7 +127,7 @@ def hdf5_seeds() -> list[bytes]:
 def open_pickle(folder: Path) -> Iterator[Read]:
     from vertebra._weights.pickles.mapping import map_pickle
 
-    with one_file("pytorch_model.bin", map_pickle)(folder) as read, in_forks("pickle", folder, read):
+    with one_file("pytorch_model.bin", map_pickle)(folder) as read, in_forks():
         yield read
 
 
@@ -158,8 +159,28 @@ def pickle_seeds() -> list[bytes]:
 
 PICKLE_WORDS = (
     *("cos\nsystem\n", "cbuiltins\neval\n", "ctorch\nload\n", "ctorch\nHalfStorage\n", "ccollections\nOrderedDict\n"),
-    *("ctorch._utils\n_rebuild_parameter\n", "cbuiltins\ngetattr\n", "R", "b", "0", "2", "t", "Q", ".", "\x85", "}", "]"),
-    *("\x8c\x02os\x94\x8c\x06system\x94\x93\x94", "c__builtin__\nset\n", "archive/data/0", "storage", "K\x7f", "M\xff\xff"),
+    *(
+        "ctorch._utils\n_rebuild_parameter\n",
+        "cbuiltins\ngetattr\n",
+        "R",
+        "b",
+        "0",
+        "2",
+        "t",
+        "Q",
+        ".",
+        "\x85",
+        "}",
+        "]",
+    ),
+    *(
+        "\x8c\x02os\x94\x8c\x06system\x94\x93\x94",
+        "c__builtin__\nset\n",
+        "archive/data/0",
+        "storage",
+        "K\x7f",
+        "M\xff\xff",
+    ),
 )
 
 # === The shard index ===
@@ -199,6 +220,12 @@ TARGETS = [
         open_index,
         index_seeds,
         of_json,
-        ("weight_map", "metadata", "model-00001-of-00002.safetensors", "../model.safetensors", "embeddings.LayerNorm.bias"),
+        (
+            "weight_map",
+            "metadata",
+            "model-00001-of-00002.safetensors",
+            "../model.safetensors",
+            "embeddings.LayerNorm.bias",
+        ),
     ),
 ]

@@ -128,7 +128,9 @@ def _declared_before_version_4(
     """Reads `added_tokens.json`, which has texts and ids only."""
     tokens = [fields.get(f"{role}_token") for role in ROLES]
     tokens += [item for name in _EXTRA for item in _items(fields.get(name))]
-    special = {text for token in tokens if isinstance(text := _text(token), str)}  # others are refused where they are read
+    special = {
+        text for token in tokens if isinstance(text := _text(token), str)
+    }  # others are refused where they are read
     found = {}
     for text, index in added.items():
         if isinstance(index, bool) or not isinstance(index, int) or index < 0:
