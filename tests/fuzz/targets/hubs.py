@@ -18,17 +18,25 @@ from servers.messages import Content, Request, Response
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SHA = "0123456789abcdef" * 4
 OF_SERVICES = ("HF_", "KAGGLE", "AWS_", "AZURE_", "GOOGLE_", "MODELSCOPE_", "DOCKER_", "OCI_", "REGISTRY_")
-MOST_REQUESTS = 1_000
+MOST_REQUESTS = 50
+"""For one input."""
 
 
 class Service(LoopbackServer):
-    """Sends the same bytes in response to each request, but 404 for objects if it is asked for a list of them."""
+    """Sends the same bytes in response to each request, but 404 for objects if it is asked for a list of them.
+
+    A list whose every page says that another one follows ends by an error.
+    """
 
     data = b""
+    asked = 0
     kind = "application/json"
     lists_only = False
 
     def respond(self, request: Request, body: BinaryIO) -> Response:
+        self.asked += 1
+        if self.asked > MOST_REQUESTS:
+            return Response(400, {"Content-Type": self.kind})
         if self.lists_only and "list-type" not in request.query:
             error = b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>"
             return Response(404, {"Content-Type": "application/xml"}, Content.of(error))
@@ -60,9 +68,8 @@ def asking(connect: Connect, kind: str = "application/json", lists_only: bool = 
             handle, store = PresetHandle.parse(text), Store(folder / "cache")
 
             def read(data: bytes) -> None:
-                service.data = data
-                if len(service.requests) > MOST_REQUESTS:
-                    service.clear()
+                service.data, service.asked = data, 0
+                service.clear()
                 snapshot = snapshot_of(source, handle)
                 unsafe_names([file.name for file in snapshot.files])
                 store.put_file_list(snapshot.handle, snapshot.files)
