@@ -9,7 +9,8 @@ from vertebra.errors import PresetError, SourceUnavailableError
 from vertebra_s3 import bucket, listing, unmanaged
 from vertebra_s3.source import S3Source
 
-OBJECT = "<Contents><Key>preset/{}</Key><LastModified>2026-01-02T03:04:05.000Z</LastModified><ETag>1</ETag><Size>1</Size></Contents>"
+DATE = "2026-01-02T03:04:05.000Z"
+OBJECT = f"<Contents><Key>preset/{{}}</Key><LastModified>{DATE}</LastModified><ETag>1</ETag><Size>1</Size></Contents>"
 
 
 class EndlessService(LoopbackServer):
