@@ -9,6 +9,7 @@ fails is FOLDER/TARGET/crash-HASH; `python -m fuzz.campaign TARGET FILE` reads i
 import argparse
 import contextlib
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -25,7 +26,6 @@ from fuzz.watch import Watch, opened
 
 MEMORY = Path("/dev/shm")
 FAILED = Path(__file__).with_name("failed")
-INSTRUMENTED = ["vertebra"]  # and, as prefixes count, all plugins
 SAVED_EACH = 0.5
 """Seconds between two reports of the numbers so far: libFuzzer ends the process without a word to Python."""
 
@@ -64,7 +64,8 @@ def instrumented() -> Iterator[None]:
         return
     import atheris
 
-    with atheris.instrument_imports(include=INSTRUMENTED, enable_loader_override=False):
+    plugins = {entry.module.partition(".")[0] for entry in importlib.metadata.entry_points(group="vertebra")}
+    with atheris.instrument_imports(include=["vertebra", *sorted(plugins)], enable_loader_override=False):
         yield
 
 

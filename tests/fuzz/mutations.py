@@ -4,6 +4,7 @@ A mutation takes an input, a source of random choices and words that mean someth
 choices come from `random.Random`, or from Hypothesis, which then finds a smaller input that fails, too.
 """
 
+import copy
 import encodings.cp437  # noqa: F401 (which zipfile imports when it is needed)
 import io
 import json
@@ -172,7 +173,9 @@ def _any_node(document: list[Any], random: Random) -> tuple[Any, Any]:
 
 
 def _value(random: Random, words: Sequence[str]) -> Any:
-    return random.choice(words) if words and random.randint(0, 2) == 0 else random.choice(ODD_VALUES)
+    if words and random.randint(0, 2) == 0:
+        return random.choice(words)
+    return copy.deepcopy(random.choice(ODD_VALUES))  # a part of a document, which is changed further
 
 
 def _name(random: Random, words: Sequence[str]) -> str:

@@ -25,7 +25,7 @@ MOST_MEMORY = 200 * 2**20
 """Bytes by which the process may grow while it reads inputs."""
 MOST_OPEN = 32
 """Descriptors that the pools of clients may hold."""
-_LAZY = {"difflib", "encodings", "platformdirs", "re2", "tomllib"}
+_LAZY = {"difflib", "encodings", "platformdirs", "pwd", "re2", "tomllib"}
 """Packages that Vertebra imports when it needs them, and the encodings that JSON may have; no input names them."""
 _CHANGES = (
     "os.remove",

@@ -116,7 +116,9 @@ def _declared(value: Any, subject: object) -> dict[str, tuple[int, AddedToken]]:
     found = {}
     for key, item in value.items():
         if not key.isascii() or not key.isdigit() or len(key) > _MOST_DIGITS or not isinstance(item, dict):
-            raise PresetConfigError(subject, f"added_tokens_decoder has {key!r}: {item!r}, expected an id and a token")
+            raise PresetConfigError(
+                subject, f"added_tokens_decoder has {key[:40]!r}: {item!r}, expected an id and a token"
+            )
         text, token = _token(item, "added_tokens_decoder", subject, special=False)
         found[text] = (int(key), token)
     return found
