@@ -26,6 +26,8 @@ from fuzz.watch import Watch, opened
 
 MEMORY = Path("/dev/shm")
 FAILED = Path(__file__).with_name("failed")
+MOST_WAITING = 120
+"""Seconds after which libFuzzer ends a reader that hangs in compiled code; `Watch` limits processor time."""
 SAVED_EACH = 0.5
 """Seconds between two reports of the numbers so far: libFuzzer ends the process without a word to Python."""
 
@@ -86,7 +88,7 @@ def guided(target: Target, watch: Watch, report: Report, folder: Path, limits: l
         return target.mutate(data, choices, target.words)[:most]
 
     options = [
-        "-timeout=30",
+        f"-timeout={MOST_WAITING}",
         "-print_final_stats=1",
         f"-artifact_prefix={folder}/",
         f"-max_len={MOST_BYTES}",

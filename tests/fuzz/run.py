@@ -16,8 +16,8 @@ from typing import Any
 
 from fuzz.targets import TARGETS
 
-GRACE = 120
-"""Seconds that a process may take for its start, and for its last input."""
+GRACE = 600
+"""Seconds that a process may take for its start, on a busy machine, too, and for its last input."""
 HEAD = f"{'target':22}{'inputs':>11}{'seconds':>9}{'inputs/s':>10}{'branches':>10}{'slowest':>9}{'grown':>8}  outcomes"
 
 
