@@ -17,7 +17,7 @@ from fuzz.mutations import of_bytes, of_json, of_safetensors, of_zip
 from fuzz.target import Read, Target
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "bert"
-CHILD_SECONDS = 5
+CHILD_SECONDS = 20
 """How long a child process may read an input; in programs, it is a minute."""
 
 
