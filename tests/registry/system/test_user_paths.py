@@ -2,8 +2,14 @@
 
 import pytest
 
-from vertebra._system.user_paths import similar_folders
+from vertebra._system.user_paths import full_path, similar_folders
 from vertebra.cli import main
+
+
+@pytest.mark.parametrize("name", ["~nobody-has-this-name", "~\0", "~a\0b", "~\ud800"])
+def test_names_that_are_no_user_s_are_kept(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert full_path(f"{name}/x") == tmp_path / name / "x"
 
 
 @pytest.fixture
@@ -31,6 +37,7 @@ def models(tmp_path, monkeypatch):
         (".", []),
         ("/", []),
         ("check\0point", ["checkpoint"]),
+        ("~\0", []),
         ("x" * 9_999, []),
     ],
 )

@@ -19,7 +19,7 @@ from vertebra_kaggle.client import (
     unavailable,
 )
 from vertebra_kaggle.error_mapping import LOG_IN_AGAIN, Login, Purpose, refusal
-from vertebra_kaggle.variations import Variation
+from vertebra_kaggle.variations import MOST_VERSION, Variation
 
 _PAGE_SIZE = 200
 _MOST_PAGES = 2_000
@@ -42,9 +42,10 @@ class Api:
         """
         request = _request("ApiGetModelInstanceRequest", handle, variation)
         response = self._send(_ApiCall(handle, variation, "list"), lambda api: api.get_model_instance(request))
-        if not isinstance(response.version_number, int) or response.version_number < 1:
+        version = response.version_number
+        if type(version) is not int or not 1 <= version <= MOST_VERSION:
             raise _unexpected_response(handle)
-        return response.version_number
+        return version
 
     def files(self, handle: PresetHandle, variation: Variation, version: int) -> list[PresetFile]:
         """Returns the files of a version.
@@ -59,9 +60,14 @@ class Api:
         for _ in range(_MOST_PAGES):
             response = self._send(call, lambda api: api.list_model_instance_version_files(request))
             found += [_listed_file(handle, file) for file in response.files or ()]
-            if not response.next_page_token:
+            token = response.next_page_token
+            if not token:
                 return found
-            request.page_token = response.next_page_token
+            if not isinstance(token, str):
+                raise _unexpected_response(handle)
+            if token == request.page_token:  # the same page would follow
+                break
+            request.page_token = token
         raise SourceUnavailableError(handle, f"{http.origin(endpoint())} sends an endless file list")
 
     def link(self, handle: PresetHandle, variation: Variation, version: int, name: str) -> str:

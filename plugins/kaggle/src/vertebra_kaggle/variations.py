@@ -10,6 +10,8 @@ from vertebra.errors import HandleError, PresetNotFoundError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
+MOST_VERSION = 10**9 - 1
+"""The largest version that a handle can name."""
 _SHAPE = "kaggle://owner/model/framework/variation, optionally followed by /VERSION"
 
 

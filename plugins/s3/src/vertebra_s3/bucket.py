@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +18,7 @@ from vertebra.errors import (
     SourceUnavailableError,
     VertebraError,
 )
-from vertebra_s3 import layout, signed_requests
+from vertebra_s3 import layout, listing, signed_requests
 from vertebra_s3.access import Access, timeouts
 from vertebra_s3.error_mapping import is_no_bucket, is_range_error, no_login, refusal, replaced
 from vertebra_s3.signed_requests import ObjectRequest
@@ -32,8 +32,9 @@ _PART_SIZE, _MOST_PARTS, _PARTS_AT_ONCE = 8 * 2**20, 9_000, 8
 _owner: int | None = None
 """Id of the process that has used the client library."""
 
-Object = Mapping[str, Any]
-"""An object as a list describes it: path, size and ETag."""
+Object = listing.Object
+MOST_OBJECTS = 10_000
+"""Most objects below the prefix of a preset; a prefix with more may be a whole bucket."""
 
 
 class Buckets:
@@ -138,21 +139,20 @@ class Bucket:
                 return None
             return response.meta["size"], response.attributes
 
-    def list(self, prefix: str) -> Iterator[Object]:
-        """Yields the objects below a prefix."""
-        import obstore
+    def list(self, prefix: str, most: int = MOST_OBJECTS + 1) -> Sequence[Object]:
+        """Returns the first objects below a prefix, in the order of the service.
 
+        Raises:
+            SourceUnavailableError: the service sends pages without objects, and no end of its list.
+        """
         with self._mapped_errors(""):
-            for page in obstore.list(self._store, prefix.rstrip("/") or None):
-                yield from (listed for listed in page if listed["path"].startswith(prefix))
+            listed = listing.first_objects(self._handle, self._store, prefix.rstrip("/") or None, most)
+        return [entry for entry in listed if entry["path"].startswith(prefix)]
 
     def names(self, prefix: str) -> set[str]:
-        """Returns the names of the objects directly below a prefix."""
-        import obstore
-
-        with self._mapped_errors(""):
-            page = obstore.list_with_delimiter(self._store, prefix.rstrip("/") or None)
-            return {listed["path"].removeprefix(prefix) for listed in page["objects"]}
+        """Returns the names of the objects directly below a prefix, among the first objects below it."""
+        names = {entry["path"].removeprefix(prefix) for entry in self.list(prefix)}
+        return {name for name in names if "/" not in name}
 
     def read(self, key: str, file: PresetFile, tag: str | None, start: int, stop: int | None) -> ByteStream:
         """Starts to read a file of the preset, or a range of it: by a signed URL in S3, else by the client library.

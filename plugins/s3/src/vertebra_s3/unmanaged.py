@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -11,13 +10,11 @@ from collections.abc import Iterable, Mapping
 from vertebra import PresetHandle, file_names
 from vertebra.errors import PresetError, PresetNotFoundError, close_names
 from vertebra_s3 import layout
-from vertebra_s3.bucket import Bucket, Object
+from vertebra_s3.bucket import MOST_OBJECTS, Bucket, Object
 
 _CONFIG_BELOW = re.compile(r"([^/]+(?:/[^/]+)?)/(?:config|vertebra)\.json")
 """Names of configs and pointers in a folder, or in a folder of a folder."""
 _MOST_SEARCHED, _MOST_NAMED = 2_000, 5
-MOST_OBJECTS = 10_000
-"""Most objects below the prefix of a preset; a prefix with more may be a whole bucket."""
 
 
 def files(handle: PresetHandle, bucket: Bucket, location: layout.Location) -> dict[str, Object]:
@@ -26,14 +23,12 @@ def files(handle: PresetHandle, bucket: Bucket, location: layout.Location) -> di
     Raises:
         PresetError: there are too many files for a preset.
     """
-    objects: dict[str, Object] = {}
-    for listed in bucket.list(location.prefix):
-        name = listed["path"].removeprefix(location.prefix)
-        if not layout.is_published(name):
-            objects[name] = listed
-        if len(objects) > MOST_OBJECTS:
-            problem = f"more than {MOST_OBJECTS:,} objects are below its prefix, too many for a preset"
-            raise PresetError(f"Preset {str(handle)!r}: {problem}. Name the prefix that holds its files.")
+    found = bucket.list(location.prefix, MOST_OBJECTS + 1)
+    if len(found) > MOST_OBJECTS:
+        problem = f"more than {MOST_OBJECTS:,} objects are below its prefix, too many for a preset"
+        raise PresetError(f"Preset {str(handle)!r}: {problem}. Name the prefix that holds its files.")
+    named = {listed["path"].removeprefix(location.prefix): listed for listed in found}
+    objects = {name: listed for name, listed in named.items() if not layout.is_published(name)}
     folders = {name.rpartition("/")[0] for name in objects}  # some tools mark folders with objects of their name
     return {name: objects[name] for name in sorted(objects) if name and name not in folders}
 
@@ -65,8 +60,8 @@ def not_found(handle: PresetHandle, names: Iterable[str]) -> PresetNotFoundError
 
 def not_here(handle: PresetHandle, bucket: Bucket, location: layout.Location, names: Iterable[str]) -> PresetError:
     """Returns the error for a prefix without a preset; it names the folders below that have a config."""
-    below = (listed["path"].removeprefix(location.prefix) for listed in bucket.list(location.prefix))
-    found = [_CONFIG_BELOW.fullmatch(name) for name in itertools.islice(below, _MOST_SEARCHED)]
+    below = [listed["path"].removeprefix(location.prefix) for listed in bucket.list(location.prefix, _MOST_SEARCHED)]
+    found = [_CONFIG_BELOW.fullmatch(name) for name in below]
     folders = sorted({match[1] for match in found if match and not layout.is_published(f"{match[1]}/")})
     if not folders:
         return not_found(handle, names)

@@ -15,7 +15,10 @@ _MOST_NEIGHBOURS = 1_000
 
 def full_path(text: str | os.PathLike[str]) -> Path:
     """Returns an absolute path with `~` expanded; does not resolve links, and keeps the names of unknown users."""
-    return Path(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH111 (Path's raise, or follow links)
+    path = os.fspath(text)
+    with contextlib.suppress(ValueError):  # a name that no user can have, such as one with a NUL character
+        path = os.path.expanduser(path)  # noqa: PTH111 (Path's raises)
+    return Path(os.path.abspath(path))
 
 
 def not_a_folder(path: str | Path) -> str | None:

@@ -1,5 +1,6 @@
 """Files of transformers 4 and 5: which one decides, and what is refused."""
 
+import contextlib
 import json
 
 import pytest
@@ -151,6 +152,20 @@ BAD = [
 def test_invalid_fields_are_refused_by_name(config, message, make, read):
     with pytest.raises(PresetConfigError, match=message):
         read(make("bert", config))
+
+
+@pytest.mark.parametrize("value", [[], 3, {"content": []}, {"a": ["<b>"]}], ids=str)
+@pytest.mark.parametrize("field", ["unk_token", "extra_special_tokens", "additional_special_tokens"])
+def test_special_tokens_of_another_kind_are_refused_or_ignored(field, value, make, read):
+    folder = make("bert", {field: value})
+    with contextlib.suppress(PresetConfigError):
+        assert read(folder).unk_token == "[UNK]"
+
+
+def test_an_id_of_thousands_of_digits_is_refused(make, read):
+    folder = make("bert", {"added_tokens_decoder": {"9" * 5_000: {"content": "<new>"}}})
+    with pytest.raises(PresetConfigError, match="expected an id and a token"):
+        read(folder)
 
 
 def test_a_limit_of_31_digits_is_none(make, read):

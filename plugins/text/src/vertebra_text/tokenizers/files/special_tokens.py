@@ -16,7 +16,7 @@ ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 _EXTRA = ("extra_special_tokens", "additional_special_tokens")
 """The field names of transformers 5 and 4."""
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
-_MOST_TOKENS = 2**20
+_MOST_TOKENS, _MOST_DIGITS = 2**20, 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +115,10 @@ def _declared(value: Any, subject: object) -> dict[str, tuple[int, AddedToken]]:
         raise PresetConfigError(subject, "added_tokens_decoder is no object of tokens by id")
     found = {}
     for key, item in value.items():
-        if not key.isascii() or not key.isdigit() or not isinstance(item, dict):
-            raise PresetConfigError(subject, f"added_tokens_decoder has {key!r}: {item!r}, expected an id and a token")
+        if not key.isascii() or not key.isdigit() or len(key) > _MOST_DIGITS or not isinstance(item, dict):
+            raise PresetConfigError(
+                subject, f"added_tokens_decoder has {key[:40]!r}: {item!r}, expected an id and a token"
+            )
         text, token = _token(item, "added_tokens_decoder", subject, special=False)
         found[text] = (int(key), token)
     return found
@@ -126,8 +128,11 @@ def _declared_before_version_4(
     added: Mapping[str, Any], fields: Mapping[str, Any], subject: object
 ) -> dict[str, tuple[int, AddedToken]]:
     """Reads `added_tokens.json`, which has texts and ids only."""
-    special = {_text(fields.get(f"{role}_token")) for role in ROLES}
-    special |= {_text(item) for name in _EXTRA for item in fields.get(name) or () if isinstance(item, str | dict)}
+    tokens = [fields.get(f"{role}_token") for role in ROLES]
+    tokens += [item for name in _EXTRA for item in _items(fields.get(name))]
+    special = {
+        text for token in tokens if isinstance(text := _text(token), str)
+    }  # others are refused where they are read
     found = {}
     for text, index in added.items():
         if isinstance(index, bool) or not isinstance(index, int) or index < 0:
@@ -135,6 +140,10 @@ def _declared_before_version_4(
         is_special = text in special
         found[text] = (index, AddedToken(text, normalized=not is_special, special=is_special))
     return found
+
+
+def _items(value: Any) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
 
 
 def _text(value: Any) -> Any:

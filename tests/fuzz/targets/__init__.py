@@ -1,0 +1,10 @@
+"""All targets, by name."""
+
+from fuzz.target import Target
+from fuzz.targets import adapters, cache, configs, hubs, signatures, texts, tokenizers, weights
+
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for module in (configs, weights, adapters, texts, cache, hubs, tokenizers, signatures)
+    for target in module.TARGETS
+}

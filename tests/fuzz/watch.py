@@ -1,0 +1,274 @@
+"""`Watch`: reads inputs, allows only errors of Vertebra, and compares the process before and after each input."""
+
+import contextlib
+import logging
+import os
+import resource
+import signal
+import sys
+import sysconfig
+import tempfile
+import time
+import typing
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fuzz.target import Read, Target
+from vertebra.errors import PluginError, VertebraError
+
+MOST_SECONDS = 2.0
+"""Processor time that an input may take."""
+MOST_MEMORY = 200 * 2**20
+"""Bytes by which the process may grow while it reads inputs."""
+MOST_OPEN = 32
+"""Descriptors that the pools of clients may hold."""
+_LAZY = {"difflib", "encodings", "platformdirs", "pwd", "re2", "tomllib"}
+"""Packages that Vertebra imports when it needs them, and the encodings that JSON may have; no input names them."""
+_CHANGES = (
+    "os.remove",
+    "os.rename",
+    "os.rmdir",
+    "os.mkdir",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+    "os.chmod",
+    "os.utime",
+)
+_STARTS = (
+    "subprocess.Popen",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.fork",
+    "os.kill",
+    "ctypes.dlopen",
+)
+_CODE = ("compile", "pickle.find_class", "code.__new__")
+_NETWORK = ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
+_READABLE = tuple(
+    str(Path(path)) for path in {*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix, *filter(None, sys.path)}
+)
+_OF_SYSTEM = ("/dev/urandom", "/proc/self/status", "/proc/sys/kernel/random/boot_id")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_watching: "Watch | None" = None
+
+
+class FoundError(AssertionError):
+    """An input did more than to be read or refused."""
+
+
+class Hanging(BaseException):
+    """An input took too much processor time."""
+
+
+class Watch:
+    """Reads inputs of one target, and refuses what they must not do.
+
+    Args:
+        target: The target.
+        read: Its reader.
+        folder: The folder below which it may write.
+    """
+
+    def __init__(self, target: Target, read: Read, folder: Path) -> None:
+        self._target, self._read, self._folder = target, read, str(folder)
+        self.outcomes: Counter[str] = Counter()
+        """How many inputs were accepted, or refused by which error."""
+        self.slowest = 0.0
+        self.killed = 0
+        """Child processes that were killed at a limit."""
+        self._problems: list[str] = []
+        self._memory = _peak()
+
+    def __call__(self, data: bytes) -> str:
+        """Reads an input; returns `accepted`, or the name of the error that refused it.
+
+        Raises:
+            FoundError: it changed something outside of the folder, or took too much memory or time.
+            Exception: any error that is none of Vertebra's.
+        """
+        before, started = _state(), time.process_time()
+        self._problems.clear()
+        outcome = self._outcome(data)
+        seconds = time.process_time() - started
+        self.slowest = max(self.slowest, seconds)
+        self.outcomes[outcome] += 1
+        self._compare(before, _state(), seconds)
+        return outcome
+
+    def grown(self) -> int:
+        """Returns the bytes by which the process has grown at most since the watch began."""
+        return _peak() - self._memory
+
+    def _outcome(self, data: bytes) -> str:
+        try:
+            with self._watched():
+                self._read(data)
+        except VertebraError as error:
+            if isinstance(error, PluginError):
+                raise FoundError(f"an input is blamed on a plugin: {error}") from error
+            str(error)
+            return type(error).__name__
+        except Hanging:
+            raise FoundError(f"an input took more than {MOST_SECONDS} s of processor time") from None
+        return "accepted"
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        global _watching
+        signal.setitimer(signal.ITIMER_PROF, MOST_SECONDS)
+        _watching = self
+        try:
+            yield
+        finally:
+            _watching = None
+            signal.setitimer(signal.ITIMER_PROF, 0)
+
+    def _compare(self, before: Mapping[str, Any], after: Mapping[str, Any], seconds: float) -> None:
+        problems = [f"it {problem}" for problem in self._problems]
+        new = set() if after["modules"] == before["modules"] else set(after["modules"]) - set(before["modules"])
+        foreign = {name for name in new if name.partition(".")[0] not in _LAZY and not name.startswith("vertebra")}
+        problems += [f"it imported {name}" for name in sorted(foreign)]
+        problems += [f"it changed {name}" for name in before if name != "modules" and before[name] != after[name]]
+        if seconds > MOST_SECONDS:
+            problems.append(f"it took {seconds:.1f} s of processor time")
+        if self.grown() > MOST_MEMORY:
+            problems.append(f"the process has grown by {self.grown() >> 20} MB")
+        if _count_open() > _open_at_start + MOST_OPEN:
+            problems.append("it left files open")
+        if problems:
+            raise FoundError("; ".join(problems))
+
+    def see(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Records an event of the interpreter that no input may cause."""
+        if event == "open":
+            path, _, flags = arguments
+            writes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+            if isinstance(path, str | bytes) and not self._may_open(os.fsdecode(path), bool(writes)):
+                self._problems.append(f"opened {os.fsdecode(path)!r}")
+        elif event in _CHANGES or event.startswith("shutil."):
+            paths = [os.fsdecode(path) for path in arguments[:2] if isinstance(path, str | bytes | os.PathLike)]
+            if not all(path.startswith(self._folder) or not path.startswith(os.sep) for path in paths):
+                self._problems.append(f"changed {paths} ({event})")
+        elif event in _NETWORK:
+            address = arguments[1] if event in ("socket.connect", "socket.bind", "socket.sendto") else arguments
+            if not (self._target.asks and isinstance(address, tuple) and address[0] in _LOOPBACK):
+                self._problems.append(f"used the network ({event} {address})")
+        elif event == "os.kill" and self._target.forks:
+            self.killed += 1
+        elif event in _STARTS or (event in _CODE and not _is_of_module(event)):
+            self._problems.append(f"ran code ({event} {str(arguments)[:100]})")
+
+    def _may_open(self, path: str, writes: bool) -> bool:
+        if path.startswith(self._folder) or path == os.devnull:
+            return True
+        if not path.startswith(os.sep):  # of the working folder, which is below the folder, or of an open folder
+            return ".." not in path.split("/")
+        return not writes and (path.startswith(_READABLE) or path in _OF_SYSTEM)
+
+
+def _is_of_module(event: str) -> bool:
+    """Returns whether code is compiled for a module that is imported, or for an annotation, and is not of an input."""
+    if event == "pickle.find_class":
+        return False
+    frame = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(("<frozen importlib", typing.__file__)):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    if _watching is not None:
+        _watching.see(event, arguments)
+
+
+def _hang(*_: Any) -> None:
+    raise Hanging
+
+
+def _count_open() -> int:
+    """Returns the number of open descriptors, on Linux."""
+    return len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0  # noqa: PTH208 (three times as fast)
+
+
+def _peak() -> int:
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _state() -> dict[str, Any]:
+    """Returns what no input may change."""
+    state: dict[str, Any] = {
+        "the environment": os.environ._data.copy(),  # decoding all variables would take longer than most inputs
+        "the working folder": os.getcwd(),
+        "the folders to import from": list(sys.path),
+        "the filters of warnings": list(warnings.filters),
+        "the output": (id(sys.stdout), id(sys.stderr), id(sys.excepthook), id(sys.displayhook)),
+        "modules": sys.modules.copy(),
+    }
+    return state | (_keras_state() if "keras" in sys.modules else {})
+
+
+def _keras_state() -> dict[str, Any]:
+    import keras
+    from keras.src.backend.common import global_state
+
+    config = keras.config
+    values = (
+        config.floatx(),
+        config.epsilon(),
+        config.image_data_format(),
+        config.backend(),
+        config.dtype_policy().name,
+    )
+    flags = (config.is_traceback_filtering_enabled(), config.is_interactive_logging_enabled())
+    objects = sorted(keras.saving.get_custom_objects())
+    pending = len(global_state.get_global_attribute("uninitialized_variables") or ())
+    scope = global_state.get_global_attribute("stateless_scope") is not None
+    return {"Keras": (*values, *flags, objects, pending, scope)}
+
+
+_installed = False
+_open_at_start = 0
+
+
+def _install() -> None:
+    """Adds the hook, which no process can remove again; it does nothing while no input is read."""
+    global _installed
+    if not _installed:
+        sys.addaudithook(_hook)
+        _installed = True
+
+
+@contextlib.contextmanager
+def opened(target: Target, folder: Path) -> Iterator[Watch]:
+    """Opens a target; temporary files and the working folder are below its folder until the context ends.
+
+    Each seed is read before the watch begins: what is imported and made at the first use does not count.
+    """
+    global _open_at_start
+    _install()
+    before = signal.signal(signal.SIGPROF, _hang)
+    (folder / "temporary").mkdir(parents=True)
+    (folder / "files").mkdir()
+    temporary, tempfile.tempdir = tempfile.tempdir, str(folder / "temporary")
+    level = logging.root.manager.disable
+    try:
+        logging.disable()
+        with contextlib.chdir(folder / "files"), warnings.catch_warnings(), target.open(folder / "files") as read:
+            warnings.simplefilter("ignore")
+            for seed in target.seeds():
+                read(seed)
+            _open_at_start = _count_open()
+            yield Watch(target, read, folder)
+    finally:
+        logging.disable(level)
+        tempfile.tempdir = temporary
+        signal.signal(signal.SIGPROF, before)

@@ -1,0 +1,50 @@
+"""Lists of objects of services that send no end of them."""
+
+import pytest
+
+from servers.http import LoopbackServer
+from servers.messages import Content, Response
+from vertebra import PresetHandle
+from vertebra.errors import PresetError, SourceUnavailableError
+from vertebra_s3 import bucket, listing, unmanaged
+from vertebra_s3.source import S3Source
+
+DATE = "2026-01-02T03:04:05.000Z"
+OBJECT = f"<Contents><Key>preset/{{}}</Key><LastModified>{DATE}</LastModified><ETag>1</ETag><Size>1</Size></Contents>"
+
+
+class EndlessService(LoopbackServer):
+    """Sends the same page in response to each request for a list, and says that another one follows."""
+
+    objects = ""
+
+    def respond(self, request, body):
+        if "list-type" not in request.query:
+            return Response(404, {}, Content.of(b"<Error><Code>NoSuchKey</Code></Error>"))
+        more = "<IsTruncated>true</IsTruncated><NextContinuationToken>a</NextContinuationToken>"
+        page = f"<ListBucketResult>{self.objects}{more}</ListBucketResult>"
+        return Response(200, {"Content-Type": "application/xml"}, Content.of(page.encode()))
+
+
+@pytest.fixture
+def service(nobody, monkeypatch):
+    pytest.importorskip("obstore")
+    with EndlessService() as service:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", service.url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+        yield service
+
+
+def test_a_list_that_repeats_its_page_ends_at_the_limit(service, monkeypatch):
+    monkeypatch.setattr(unmanaged, "MOST_OBJECTS", 200)
+    monkeypatch.setattr(bucket.Bucket.list, "__defaults__", (201,))
+    service.objects = "".join(map(OBJECT.format, ("config.json", "model.safetensors")))
+    with pytest.raises(PresetError, match="more than 200 objects"):
+        S3Source().resolve_snapshot(PresetHandle("s3", "models/preset"))
+
+
+def test_a_list_of_empty_pages_without_an_end_is_an_error(service, monkeypatch):
+    monkeypatch.setattr(listing, "SECONDS", 0.5)
+    with pytest.raises(SourceUnavailableError, match="has no end"):
+        S3Source().resolve_snapshot(PresetHandle("s3", "models/preset"))
