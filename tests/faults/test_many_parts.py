@@ -41,7 +41,7 @@ def test_more_layers_than_tensors_are_refused_before_they_are_built(golden, tmp_
         tmp_path / "preset" / "config.json", **{"num_hidden_layers" if format == "transformers" else "num_layers": 1000}
     )
     error = refused(lambda: vertebra.Backbone.from_preset(tmp_path / "preset"))
-    assert "would have 1,000 layers, and its weights files hold" in error.problem
+    assert "would have 1,000 layers (num_layers=1000), and its weights files hold" in error.problem
 
 
 def test_the_arguments_of_the_call_are_named(backbone, tmp_path, refused):

@@ -118,10 +118,10 @@ def _type_hints(constructor: Any) -> dict[str, Any]:
         return {}
 
 
-def number_of_layers(cls: type, values: Mapping[str, Any]) -> int:
-    """Returns the number of layers that arguments of a class's constructor ask for, as far as their hints say so."""
+def numbers_of_layers(cls: type, values: Mapping[str, Any]) -> dict[str, int]:
+    """Returns the arguments of a class's constructor that are numbers of layers, as far as their hints say so."""
     names = {"num_layers", *_layer_arguments(cls.__init__)}  # type: ignore[misc]
-    return sum(value for name in names if type(value := values.get(name)) is int)
+    return {name: value for name in sorted(names) if type(value := values.get(name)) is int}
 
 
 @functools.cache

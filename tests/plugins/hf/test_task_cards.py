@@ -5,6 +5,7 @@ import re
 import warnings
 
 import pytest
+from markdown_it import MarkdownIt
 
 import vertebra
 from vertebra._presets.publish import upload
@@ -67,7 +68,7 @@ def test_the_usage_lines_run(name, format, published):
     exec(code, found)
     assert found["task"].tokenizer is not None
     if options:
-        assert "bad" in card.partition(f"## {name}")[2].partition("## Architecture")[0]
+        assert "bad" in card.partition(f"## `{name}`")[2].partition("## Architecture")[0]
 
 
 def test_prompts_of_an_embedder_are_used(published):
@@ -81,6 +82,8 @@ def test_texts_of_files_are_escaped(published):
     hostile = "```\n<img src=x>|`\n---\n# title"
     _, card = published("TextClassifier", "native", labels=[hostile, "good"])
     body = card.split("\n---\n", 1)[1].rpartition("\n<!-- ")[0]
-    assert "<" not in body
-    assert body.count("```") == 2
-    assert "\n# title" not in body
+    tokens = list(MarkdownIt("commonmark").enable("table").parse(body))
+    parts = [part for token in tokens for part in token.children or ()]
+    assert {part.type for part in parts} <= {"text", "code_inline", "softbreak"}
+    assert [token.type for token in tokens if token.type.startswith(("html", "hr", "fence"))] == ["fence"]
+    assert "title" not in {part.content for part in parts}

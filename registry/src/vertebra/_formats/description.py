@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from vertebra._arguments import number_of_layers
+from vertebra._arguments import numbers_of_layers
 from vertebra._formats.backbone_tensors import BackboneTensors, find_backbone
 from vertebra._formats.checked_translation import CheckedTranslation
 from vertebra._formats.migration import new_name
@@ -189,9 +189,11 @@ class OpenPreset:
         Raises:
             PresetConfigError: there are more layers than weights that the tensors can fill.
         """
-        layers = number_of_layers(backbone, self.description.arguments | dict(overrides))
+        numbers = numbers_of_layers(backbone, self.description.arguments | dict(overrides))
+        layers = sum(numbers.values())
         if layers > len(self.entries) and layers > self._filled_weights():
-            raise self._too_few_tensors(f"{backbone.__name__} would have {layers:,} layers", overrides)
+            asked = " and ".join(f"{name}={number}" for name, number in numbers.items())
+            raise self._too_few_tensors(f"{backbone.__name__} would have {layers:,} layers ({asked})", overrides)
 
     def _filled_weights(self) -> int:
         """Returns the number of weights that the tensors fill by the rules of the translation."""
