@@ -1,4 +1,6 @@
-"""Lists of objects of services that send no end of them."""
+"""Long lists of objects are read within limits."""
+
+import time
 
 import pytest
 
@@ -13,15 +15,19 @@ DATE = "2026-01-02T03:04:05.000Z"
 OBJECT = f"<Contents><Key>preset/{{}}</Key><LastModified>{DATE}</LastModified><ETag>1</ETag><Size>1</Size></Contents>"
 
 
-class EndlessService(LoopbackServer):
-    """Sends the same page in response to each request for a list, and says that another one follows."""
+class LongList(LoopbackServer):
+    """Sends a list of a thousand pages, each with the same objects."""
 
     objects = ""
+    sent = 0
 
     def respond(self, request, body):
         if "list-type" not in request.query:
             return Response(404, {}, Content.of(b"<Error><Code>NoSuchKey</Code></Error>"))
-        more = "<IsTruncated>true</IsTruncated><NextContinuationToken>a</NextContinuationToken>"
+        self.sent += 1
+        time.sleep(0.002)
+        token = f"<NextContinuationToken>{self.sent}</NextContinuationToken>"
+        more = f"<IsTruncated>true</IsTruncated>{token}" if self.sent < 1_000 else "<IsTruncated>false</IsTruncated>"
         page = f"<ListBucketResult>{self.objects}{more}</ListBucketResult>"
         return Response(200, {"Content-Type": "application/xml"}, Content.of(page.encode()))
 
@@ -29,14 +35,14 @@ class EndlessService(LoopbackServer):
 @pytest.fixture
 def service(nobody, monkeypatch):
     pytest.importorskip("obstore")
-    with EndlessService() as service:
+    with LongList() as service:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", service.url)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
         yield service
 
 
-def test_a_list_that_repeats_its_page_ends_at_the_limit(service, monkeypatch):
+def test_a_long_list_ends_at_the_limit_of_objects(service, monkeypatch):
     monkeypatch.setattr(unmanaged, "MOST_OBJECTS", 200)
     monkeypatch.setattr(bucket.Bucket.list, "__defaults__", (201,))
     service.objects = "".join(map(OBJECT.format, ("config.json", "model.safetensors")))
@@ -44,7 +50,7 @@ def test_a_list_that_repeats_its_page_ends_at_the_limit(service, monkeypatch):
         S3Source().resolve_snapshot(PresetHandle("s3", "models/preset"))
 
 
-def test_a_list_of_empty_pages_without_an_end_is_an_error(service, monkeypatch):
+def test_a_list_of_empty_pages_is_an_error_after_a_time(service, monkeypatch):
     monkeypatch.setattr(listing, "SECONDS", 0.5)
     with pytest.raises(SourceUnavailableError, match="has no end"):
         S3Source().resolve_snapshot(PresetHandle("s3", "models/preset"))

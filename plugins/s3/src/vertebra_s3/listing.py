@@ -1,4 +1,4 @@
-"""Lists objects within limits: the client library waits for the end of a list, however often a service repeats it."""
+"""Lists objects within limits: the client library has none, and reads a list to its end."""
 
 from __future__ import annotations
 
