@@ -19,15 +19,14 @@ class LongList(LoopbackServer):
     """Sends a list of a thousand pages, each with the same objects."""
 
     objects = ""
-    sent = 0
 
     def respond(self, request, body):
         if "list-type" not in request.query:
             return Response(404, {}, Content.of(b"<Error><Code>NoSuchKey</Code></Error>"))
-        self.sent += 1
-        time.sleep(0.002)
-        token = f"<NextContinuationToken>{self.sent}</NextContinuationToken>"
-        more = f"<IsTruncated>true</IsTruncated>{token}" if self.sent < 1_000 else "<IsTruncated>false</IsTruncated>"
+        page = int(request.query.get("continuation-token", 0)) + 1
+        time.sleep(0.001)
+        token = f"<NextContinuationToken>{page}</NextContinuationToken>"
+        more = f"<IsTruncated>true</IsTruncated>{token}" if page < 1_000 else "<IsTruncated>false</IsTruncated>"
         page = f"<ListBucketResult>{self.objects}{more}</ListBucketResult>"
         return Response(200, {"Content-Type": "application/xml"}, Content.of(page.encode()))
 
@@ -54,3 +53,13 @@ def test_a_list_of_empty_pages_is_an_error_after_a_time(service, monkeypatch):
     monkeypatch.setattr(listing, "SECONDS", 0.5)
     with pytest.raises(SourceUnavailableError, match="has no end"):
         S3Source().resolve_snapshot(PresetHandle("s3", "models/preset"))
+
+
+def test_objects_in_folders_are_not_listed_with_those_directly_below(service):
+    """A list with a delimiter is sent by the service itself: however long its folders are, no name is missing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bucket.Bucket.list, "__defaults__", (0,))
+        service.objects = OBJECT.format("config.json")
+        handle = PresetHandle("s3", "models/preset")
+        assert S3Source()._buckets.open(handle, "models").names("preset/") == {"config.json"}
+    assert any("delimiter" in request.query for request in service.requests)

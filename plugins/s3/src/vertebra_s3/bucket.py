@@ -150,9 +150,14 @@ class Bucket:
         return [entry for entry in listed if entry["path"].startswith(prefix)]
 
     def names(self, prefix: str) -> set[str]:
-        """Returns the names of the objects directly below a prefix, among the first objects below it."""
-        names = {entry["path"].removeprefix(prefix) for entry in self.list(prefix)}
-        return {name for name in names if "/" not in name}
+        """Returns the names of all objects directly below a prefix, however many are in its folders.
+
+        Raises:
+            SourceUnavailableError: the list did not end in time.
+        """
+        with self._mapped_errors(""):
+            listed = listing.direct_objects(self._handle, self._store, prefix.rstrip("/") or None)
+        return {entry["path"].removeprefix(prefix) for entry in listed}
 
     def read(self, key: str, file: PresetFile, tag: str | None, start: int, stop: int | None) -> ByteStream:
         """Starts to read a file of the preset, or a range of it: by a signed URL in S3, else by the client library.

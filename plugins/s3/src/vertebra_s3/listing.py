@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -30,8 +30,34 @@ def first_objects(handle: PresetHandle, store: Any, prefix: str | None, most: in
         SourceUnavailableError: no object and no end of the list came in time.
         Exception: of the client library.
     """
+    return _run(_first_objects(handle, store, prefix, most))
+
+
+def direct_objects(handle: PresetHandle, store: Any, prefix: str | None) -> Sequence[Object]:
+    """Returns all objects directly below a prefix, and none in folders there; see `first_objects`.
+
+    Raises:
+        SourceUnavailableError: the list did not end in time.
+        Exception: of the client library.
+    """
+    return _run(_direct_objects(handle, store, prefix))
+
+
+def _run(listing: Coroutine[Any, Any, Sequence[Object]]) -> Sequence[Object]:
     with ThreadPoolExecutor(1) as pool:  # the caller's thread may have a running loop, as in a notebook
-        return pool.submit(asyncio.run, _first_objects(handle, store, prefix, most)).result()
+        return pool.submit(asyncio.run, listing).result()
+
+
+async def _direct_objects(handle: PresetHandle, store: Any, prefix: str | None) -> Sequence[Object]:
+    import obstore
+
+    try:
+        listed = await asyncio.wait_for(obstore.list_with_delimiter_async(store, prefix), SECONDS)
+    except TimeoutError:
+        problem = f"its list of objects has no end: it took more than {SECONDS:.0f} seconds"
+        raise SourceUnavailableError(handle, problem) from None
+    objects: Sequence[Object] = listed["objects"]
+    return objects
 
 
 async def _first_objects(handle: PresetHandle, store: Any, prefix: str | None, most: int) -> list[Object]:
