@@ -89,7 +89,8 @@ class Watch:
         """Reads an input; returns `accepted`, or the name of the error that refused it.
 
         Raises:
-            FoundError: it changed something outside of the folder, or took too much memory or time.
+            FoundError: it changed something outside of the folder, took too much memory or time, or was refused with
+                a message that can control a terminal.
             Exception: any error that is none of Vertebra's.
         """
         before, started = _state(), time.process_time()
@@ -112,7 +113,8 @@ class Watch:
         except VertebraError as error:
             if isinstance(error, PluginError):
                 raise FoundError(f"an input is blamed on a plugin: {error}") from error
-            str(error)
+            if not str(error).isprintable():
+                raise FoundError(f"the message of an error controls a terminal: {str(error)!r}") from error
             return type(error).__name__
         except Hanging:
             raise FoundError(f"an input took more than {MOST_SECONDS} s of processor time") from None

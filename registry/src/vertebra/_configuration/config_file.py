@@ -88,7 +88,9 @@ def read_table(path: Path, required: bool) -> dict[str, Any]:
 
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError as error:
+        raise SettingsError(str(path), "its lists or tables are nested too deeply") from error
+    except ValueError as error:  # also a number with more digits than Python reads
         raise SettingsError(str(path), f"it is not TOML ({error})") from error
 
 

@@ -150,6 +150,6 @@ def _saved_backend() -> str:
     home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")  # noqa: PTH111 (Path raises for users without a home)
     try:
         saved = json.loads(Path(home, "keras.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return ""
     return str(saved.get("backend", "")) if isinstance(saved, dict) else ""
