@@ -307,15 +307,12 @@ def test_a_tokenizer_can_be_copied_to_other_processes(make, make_kerashub, read)
         assert equal(again([*TEXTS, "<s>"]), tokenizer([*TEXTS, "<s>"]))
 
 
-@pytest.mark.parametrize(("token", "index"), [("[UNK]", None), ("the", 2**31)])
-def test_a_vocabulary_that_fails_on_a_text_is_named(token, index, make, read):
+def test_a_vocabulary_that_fails_on_a_text_is_named(make, read):
     import json
 
     folder = make("bert", {"tokenizer_class": "PreTrainedTokenizerFast"})
     state = json.loads(read(make("bert")).backend.to_str())
-    state["model"]["vocab"].pop(token)
-    if index is not None:
-        state["model"]["vocab"][token] = index
+    state["model"]["vocab"].pop("[UNK]")
     state["added_tokens"] = [added for added in state["added_tokens"] if added["content"] != "[UNK]"]
     (folder / "tokenizer.json").write_text(json.dumps(state), "utf-8")
     with pytest.raises(PresetConfigError, match=r"PreTrainedTokenizerFast of .* tokens"):

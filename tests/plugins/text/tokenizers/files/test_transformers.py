@@ -74,6 +74,22 @@ def test_a_tokenizer_json_of_another_class_is_taken_as_it_is(class_name, make, r
     assert tokenizer("a")["token_ids"].tolist() == uncased("a")["token_ids"].tolist()
 
 
+@pytest.mark.parametrize("field", ["vocab", "added_tokens"])
+def test_an_id_that_no_vocabulary_has_is_refused_before_the_library_reads_it(field, make, read):
+    folder = make("bert")
+    document = tokenizer_json(read(folder))
+    document["truncation"] = {"direction": "Right", "max_length": 10**8, "strategy": "LongestFirst", "stride": 0}
+    (folder / "tokenizer.json").write_text(json.dumps(document), "utf-8")
+    assert read(folder).max_length is None
+    if field == "vocab":
+        document["model"]["vocab"]["fox"] = 2**24
+    else:
+        document["added_tokens"][0]["id"] = 2**24
+    (folder / "tokenizer.json").write_text(json.dumps(document, indent=2), "utf-8")
+    with pytest.raises(PresetConfigError, match="has the id 16777216, expected one below 16,777,216"):
+        read(folder)
+
+
 def test_truncation_and_padding_of_a_tokenizer_json_are_no_limits(make, read):
     folder = make("bert")
     tokenizer = read(folder)

@@ -41,7 +41,7 @@ from vertebra_text.tokenizers.files.documents import (
 from vertebra_text.tokenizers.files.guard import file_errors
 from vertebra_text.tokenizers.files.parts import TokenizerParts
 from vertebra_text.tokenizers.files.special_tokens import SpecialTokens, read_special_tokens
-from vertebra_text.tokenizers.files.vocabularies import read_merges, read_vocabulary
+from vertebra_text.tokenizers.files.vocabularies import check_ids, read_merges, read_vocabulary
 
 NAME = "transformers"
 TOKENIZER, CONFIG, SPECIAL_TOKENS, ADDED = (
@@ -164,6 +164,7 @@ def _from_tokenizer_json(
     files: PresetFiles, family: Family | None, options: Mapping[str, Any], special: SpecialTokens
 ) -> TokenizerParts:
     data = read_bytes(files.fetch(stored_name(files.names, TOKENIZER, NAME)), TOKENIZER)
+    check_ids(data, TOKENIZER)
     with file_errors(TOKENIZER, "Fetch the file again, or update the tokenizers library"):
         backend = Tokenizer.from_buffer(data)
     side = (backend.padding or {}).get("direction", "right")

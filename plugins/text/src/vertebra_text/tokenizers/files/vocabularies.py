@@ -1,6 +1,11 @@
-"""Vocabularies of byte-pair encoding: a JSON object of ids, and a list of merges."""
+"""Vocabularies of byte-pair encoding: a JSON object of ids, and a list of merges; and the ids of a `tokenizer.json`."""
 
 from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
 
 from vertebra import PresetFiles
 from vertebra.errors import PresetConfigError
@@ -8,6 +13,9 @@ from vertebra_text.tokenizers.files.documents import read_bytes, read_fields
 
 _HEADER = "#version"
 _MOST_ID = 2**24
+_LONG_NUMBER = re.compile(rb":[ \t\r\n]*[0-9]{8}")
+_NOT_IDS = ("truncation", "padding")
+"""The fields of a `tokenizer.json` whose numbers are lengths."""
 
 
 def read_vocabulary(files: PresetFiles, name: str) -> dict[str, int]:
@@ -46,3 +54,37 @@ def read_merges(files: PresetFiles, name: str) -> list[tuple[str, str]]:
             raise PresetConfigError(name, f"line {number} is {line[:60]!r}, expected two tokens")
         merges.append((first, second))
     return merges
+
+
+def check_ids(data: bytes, name: str) -> None:
+    """Refuses a `tokenizer.json` with an id that no vocabulary has: the library takes memory for all ids below it.
+
+    Few files have a number of eight digits; the others are not parsed twice.
+
+    Raises:
+        PresetConfigError: the file has such an id.
+    """
+    if not _LONG_NUMBER.search(data):
+        return
+    try:
+        fields = json.loads(data, object_pairs_hook=tuple)  # keeps fields that are there twice
+    except (ValueError, RecursionError):
+        return  # the library says what is wrong
+    for pairs in fields if isinstance(fields, tuple) else ():
+        if pairs[0] in _NOT_IDS:
+            continue
+        for token, index in _numbers(pairs):
+            if index >= _MOST_ID:
+                problem = f"the token {str(token)[:60]!r} has the id {index}, expected one below {_MOST_ID:,}"
+                raise PresetConfigError(name, problem)
+
+
+def _numbers(value: Any) -> Iterator[tuple[Any, int]]:
+    """Returns the ints in the pairs of parsed objects, each with the name of its field."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, tuple) and len(item) == 2 and type(item[1]) is int:
+            yield item
+        elif isinstance(item, tuple | list):
+            waiting.extend(item)
