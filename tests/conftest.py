@@ -35,7 +35,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     runtime = config.getoption("--runtime")
     for variable in [name for name in os.environ if name.startswith(("VERTEBRA_", "KERAS_"))]:
-        if variable != "VERTEBRA_FAULT_RUNS":
+        if variable != "VERTEBRA_FAULT_RUNS" and not (variable == "VERTEBRA_CACHE" and hasattr(config, "workerinput")):
             del os.environ[variable]
     os.environ["VERTEBRA_CONFIG"] = os.devnull  # the user's own settings must not change what is tested
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell; children inherit it
@@ -48,6 +48,7 @@ def pytest_configure(config):
         os.environ["OMP_NUM_THREADS"] = "1"  # the models are so small that threads would mostly wait for each other
         os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # most of the time would go into optimising what runs once
         if not hasattr(config, "workerinput"):
+            keep_results_in_a_cache_of_this_run(config)
             share_what_jax_compiles(config)
             let_xla_emit_loops_itself()
 
@@ -64,6 +65,12 @@ def keep_temporary_files_in_memory(config):
     Path(folder.name).chmod(0o711)  # as the system's: tests become another user, too
     os.environ["TMPDIR"] = folder.name
     tempfile.tempdir = None  # the module remembers the folder that it found first
+
+
+def keep_results_in_a_cache_of_this_run(config):
+    folder = tempfile.TemporaryDirectory(prefix="vertebra_cache_", ignore_cleanup_errors=True)
+    config.add_cleanup(folder.cleanup)
+    os.environ["VERTEBRA_CACHE"] = folder.name
 
 
 def share_what_jax_compiles(config):

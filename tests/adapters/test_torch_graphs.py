@@ -1,4 +1,4 @@
-"""Compiled functions on torch: one graph for all shapes, and fused graphs for weights that do not change."""
+"""Compiled functions on torch: one graph for all shapes, and fused calls of the fastest kernels."""
 
 import gc
 import weakref
@@ -36,12 +36,32 @@ def sized(still):
     return make
 
 
-@pytest.fixture
-def packed(monkeypatch):
-    """Every weight is packed, whatever is faster on this machine."""
-    from vertebra_torch import packing
+@pytest.fixture(autouse=True)
+def no_choices(monkeypatch):
+    """No kernel was chosen before the test; none is kept after it."""
+    from vertebra_torch import choices
 
-    monkeypatch.setattr(packing, "_is_measured_faster", lambda *shape: True)
+    monkeypatch.setattr(choices, "_known", {})
+    monkeypatch.setattr(choices, "_is_read", False)
+    monkeypatch.setattr(choices, "_is_changed", False)
+    monkeypatch.setattr(choices, "runtime_folder", lambda name: None)
+
+
+@pytest.fixture
+def choose(monkeypatch):
+    """Returns a function that makes a kernel the fastest, whatever is on this machine."""
+    from vertebra_torch import kernels
+
+    def fastest(name):
+        monkeypatch.setattr(kernels, "_fastest", lambda seconds: name if name in seconds else kernels.OWN)
+
+    return fastest
+
+
+@pytest.fixture
+def packed(choose):
+    """Every weight is packed, whatever is faster on this machine."""
+    choose("packed")
 
 
 @pytest.fixture
@@ -131,17 +151,16 @@ def test_the_graphs_of_a_model_that_is_gone_are_freed(sized, arguments):
     assert weight() is None
 
 
-# === Weights that do not change ===
+# === Fused calls ===
 
 
 def fused_calls(graph):
-    """Returns the fused kernel calls of a graph: whether each has a bias, its activation, and whether it adds."""
-    from vertebra_torch import packing
+    """Returns the fused calls of a graph: whether each has a bias, its activation, and how many add a residual."""
+    from vertebra_torch import kernels
 
-    calls = [node for node in graph.fused.call.__self__.graph.nodes if node.op == "call_function"]
-    products = [node for node in calls if node.target is packing.linear]
-    sums = [node for node in calls if node.target is packing.linear_sum]
-    return [(node.args[2] is not None, node.args[3]) for node in products], len(sums)
+    calls = [node for node in graph.fused.call.__self__.graph.nodes if node.target is kernels.product]
+    products = [(node.args[3] is not None, node.args[5]) for node in calls if node.args[4] is None]
+    return products, len(calls) - len(products)
 
 
 def test_a_fused_layer_makes_six_kernel_calls_of_products(still, sized, graphs, packed):
@@ -252,31 +271,131 @@ def test_what_follows_a_change_of_shape_is_not_fused(packed):
     assert error(vertebra.compile(model).packed(), model, x) < 1e-6
 
 
-@pytest.mark.parametrize(("seconds", "faster"), [([1.0, 2.0], False), ([2.0, 1.0], True)])
-def test_a_weight_is_packed_where_that_is_faster(torch, monkeypatch, seconds, faster):
-    from vertebra_torch import packing
-
-    measured = []
-    monkeypatch.setattr(packing, "_least_seconds", lambda *functions: measured.append(functions) or seconds)
-    packing._is_measured_faster.cache_clear()
-    for _ in range(2):
-        assert packing.is_faster(torch.ones(24, 40)) == faster
-    assert len(measured) == 1
-    packing._is_measured_faster.cache_clear()
+# === The choice of a kernel ===
 
 
-def test_only_matrices_of_the_kernels_types_are_packed(torch, packed):
-    from vertebra_torch import packing
+@pytest.mark.parametrize("kernel", ["own", "plain", "packed"])
+@pytest.mark.parametrize("function", ["compiled", "packed"])
+def test_each_kernel_computes_the_same(kernel, function, still, sized, choose):
+    choose(kernel)
+    compiled = vertebra.compile(still)
+    assert error(compiled.packed() if function == "packed" else compiled, still, sized(3, 8)) < 1e-6
 
-    assert packing.is_faster(torch.ones(24, 40))
-    for other in (torch.ones(24, 40, dtype=torch.float64), torch.ones(24), torch.ones(24, 0)):
-        assert not packing.is_faster(other)
+
+def test_a_function_that_is_not_packed_has_the_weights_of_each_call(still, sized, choose):
+    compiled, inputs = vertebra.compile(still), sized(3, 8)
+    for kernel in ("own", "plain"):
+        choose(kernel)
+        for variable in still.weights:
+            variable.assign(variable.value * 0.5)
+        assert error(compiled, still, inputs) < 1e-6
 
 
-def test_the_measurement_itself():
-    from vertebra_torch import packing
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [
+        ({"own": 1.0, "plain": 2.0, "packed": 2.0}, "own"),
+        ({"own": 1.0, "plain": 0.5, "packed": 0.48}, "plain"),  # a copy must be worth its memory
+        ({"own": 1.0, "plain": 0.5, "packed": 0.3}, "packed"),
+        ({"own": 1.0, "plain": 0.99}, "own"),
+        ({"own": 1.0, "plain": 0.5}, "plain"),
+    ],
+)
+def test_the_fastest_kernel_is_chosen(seconds, chosen):
+    from vertebra_torch import kernels
+
+    assert kernels._fastest(seconds) == chosen
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """The arguments of each call that was measured; oneDNN's plain kernel was the fastest."""
+    from vertebra_torch import kernels
 
     calls = []
-    one, other = packing._least_seconds(lambda: calls.append(1), lambda: calls.append(2))
-    assert min(one, other) >= 0
-    assert calls == [1, 2] * (1 + packing._REPETITIONS)  # in turn
+    monkeypatch.setattr(kernels, "_seconds", lambda call: calls.append(call) or {"own": 1.0, "plain": 0.1})
+    return calls
+
+
+def dense(rows, width=6):
+    """Runs a compiled dense layer."""
+    inputs = keras.Input((width,))
+    model = keras.Model(inputs, {"x": keras.layers.Dense(4)(inputs)})
+    x = np.ones((rows, width), "float32")
+    assert error(vertebra.compile(model), model, x) < 1e-6
+
+
+def test_a_kernel_is_measured_once_for_numbers_of_rows_like_it(measured):
+    for rows in (8, 15, 9, 8):
+        dense(rows)
+    assert len(measured) == 1
+    dense(16)
+    dense(16, width=5)
+    assert len(measured) == 3
+
+
+def test_choices_are_kept_for_later_processes(measured, monkeypatch, tmp_path):
+    from vertebra_torch import choices
+
+    monkeypatch.setattr(choices, "runtime_folder", lambda name: tmp_path / "new" / "folder")
+    dense(8)
+    file = tmp_path / "new" / "folder" / "kernels.json"
+    assert [path.name for path in file.parent.iterdir()] == ["kernels.json"]
+
+    def in_another_process(text):
+        file.write_text(text)
+        monkeypatch.setattr(choices, "_known", {})
+        monkeypatch.setattr(choices, "_is_read", False)
+        count = len(measured)
+        dense(8)
+        return len(measured) - count
+
+    kept = file.read_text()
+    assert in_another_process(kept) == 0
+    assert in_another_process(kept.replace("torch 2", "torch 1")) == 1  # of another machine
+    for damaged in ("", "[]", "{}", "[" * 5000, kept[:-9], kept.replace('"plain"', "3"), kept.replace("plain", "fast")):
+        assert in_another_process(damaged) == 1
+
+
+@pytest.mark.parametrize("folder", [None, "file"])
+def test_without_a_folder_kernels_are_measured_in_each_process(folder, measured, monkeypatch, tmp_path):
+    from vertebra_torch import choices
+
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(choices, "runtime_folder", lambda name: folder and tmp_path / folder)
+    dense(8)
+    assert len(measured) == 1
+
+
+def test_torch_s_own_kernel_is_used_where_others_have_none(torch, measured):
+    from vertebra_torch import kernels
+
+    def product(weight, rows=3):
+        x = torch.ones(rows, weight.shape[0], dtype=weight.dtype)
+        assert torch.equal(kernels.product(x, weight, None, None, None, "none", ""), x @ weight)
+
+    product(torch.ones(24, 40, dtype=torch.float64))
+    product(torch.ones(24, 0))
+    product(torch.ones(24, 40), rows=0)
+    torch.use_deterministic_algorithms(True)
+    try:
+        product(torch.ones(24, 40))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert not measured
+    product(torch.ones(24, 40))
+    assert len(measured) == 1
+
+
+def test_the_measurement_itself(torch, monkeypatch):
+    from vertebra_torch import kernels
+
+    calls = []
+    monkeypatch.setattr(
+        kernels, "_KERNELS", {name: lambda *_, name=name: calls.append(name) for name in ("a", "packed")}
+    )
+    assert set(kernels._seconds((0, 0, None, 0, 0, 0, 0))) == {"a"}
+    calls.clear()
+    seconds = kernels._seconds((0, 0, object(), 0, 0, 0, 0))
+    assert calls == ["a", "packed"] * (1 + kernels._REPETITIONS)  # in turn
+    assert min(seconds.values()) >= 0

@@ -8,7 +8,7 @@ import pytest
 
 import vertebra
 from vertebra._discovery import plugins
-from vertebra.errors import PluginError, PresetClassError, RuntimeBoundError, UnknownNameError
+from vertebra.errors import CacheError, PluginError, PresetClassError, RuntimeBoundError, UnknownNameError
 
 pytestmark = pytest.mark.keras
 
@@ -142,3 +142,21 @@ def test_a_plugin_that_is_wrong_is_refused_and_the_others_stay(forget, hooks):
         vertebra.add_plugin(types.SimpleNamespace(**marked), "notebook")
     assert caught.value.plugin == "notebook"
     assert "BertBackbone" in dir(vertebra.models)
+
+
+# === runtime_folder ===
+
+
+def test_a_runtime_keeps_files_in_the_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("VERTEBRA_CACHE", str(tmp_path))
+    settings.cache_clear()
+    assert vertebra.runtime_folder("torch") == tmp_path / "runtimes" / "torch"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_user_without_a_cache_has_no_such_folder(monkeypatch):
+    def refuse():
+        raise CacheError("~", "this user has no home folder", "Set VERTEBRA_CACHE")
+
+    monkeypatch.setattr("vertebra._cache.default_store.cache_folder", refuse)
+    assert vertebra.runtime_folder("torch") is None

@@ -66,6 +66,7 @@ __all__ = [
     "open_files",
     "remove_plugin",
     "require_client",
+    "runtime_folder",
     "tasks",
     "upload_preset",
     "use",
@@ -120,6 +121,7 @@ _HOMES = {
     "open_files": "_api",
     "remove_plugin": "_api",
     "require_client": "remote",
+    "runtime_folder": "_api",
     "upload_preset": "_api",
     "use": "_api",
 }
@@ -142,6 +144,7 @@ if TYPE_CHECKING:
     from vertebra._api import load_model as load_model
     from vertebra._api import open_files as open_files
     from vertebra._api import remove_plugin as remove_plugin
+    from vertebra._api import runtime_folder as runtime_folder
     from vertebra._api import upload_preset as upload_preset
     from vertebra._api import use as use
     from vertebra.backbone import Backbone as Backbone

@@ -151,6 +151,27 @@ def files(preset: str | Path, *names: str) -> dict[str, Path]:
     return local_files(preset, [_arguments.text("files", "names", name) for name in names])
 
 
+def runtime_folder(runtime: str) -> Path | None:
+    """Returns the folder of the cache in which a runtime may keep results for later processes, for its adapter.
+
+    The folder may not exist yet. Users may delete it at any time, and no other user may be trusted with it: check its
+    files as you read them.
+
+    Args:
+        runtime: Name of the runtime, such as `"torch"`.
+
+    Returns:
+        The folder, or None for a user without a cache.
+    """
+    from vertebra._cache.default_store import cache_folder
+    from vertebra.errors import CacheError
+
+    try:
+        return cache_folder() / "runtimes" / runtime
+    except CacheError:
+        return None
+
+
 def open_files(preset: str | Path, *, locked: bool | None = None) -> PresetFiles:
     """Opens the files of a preset or adapter, for plugins that read files other than a backbone's.
 

@@ -46,7 +46,7 @@ def test_the_machine_needs_no_file(machine):
     assert read_settings({"VERTEBRA_CONFIG": os.devnull}, machine) == Settings(origins={})
 
 
-@pytest.mark.parametrize("text, problem", [("[" * 2000, "nested too deeply"), ("9" * 5000, "not TOML")])
+@pytest.mark.parametrize(("text", "problem"), [("[" * 2000, "nested too deeply"), ("9" * 5000, "not TOML")])
 def test_a_value_that_cannot_be_read_is_an_error_that_names_the_file(read, machine, text, problem):
     with pytest.raises(SettingsError, match=problem) as refused:
         read(f"plugins = {text}")

@@ -11,7 +11,7 @@ import keras
 import torch
 
 from vertebra import layers, lora
-from vertebra_torch import packing, tracing
+from vertebra_torch import choices, packing, tracing
 
 _KEPT = 8
 """Number of sets of variables for which graphs are kept; enabling an adapter, for example, adds a set."""
@@ -48,9 +48,11 @@ class CompiledFunction:
             graphs = self._sets.graphs(_without(self._backbone.variables, chosen))
             forward = _forward(self._backbone, arguments, chosen)
             graph = graphs.graph(structure, forward, tensors, for_all_shapes=self._weights is not None)
-            if self._weights is None:
-                return graph.call(*tensors)
-            return graph.fused.call(*tensors, *self._weights.packed(graph.fused.weights))
+            weights = graph.fused.weights
+            packed = [None] * len(weights) if self._weights is None else self._weights.packed(weights)
+            outputs = graph.fused.call(*tensors, *packed)
+            choices.save()
+            return outputs
 
     def packed(self) -> CompiledFunction:
         """Returns the function for weights that do not change; it shares the graphs."""

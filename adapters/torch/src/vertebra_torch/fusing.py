@@ -1,6 +1,6 @@
-"""Rewrites a traced graph for weights that do not change: fewer passes over memory, and weights in oneDNN's layout.
+"""Rewrites a traced graph: fewer passes over memory, and each product with a weight by the fastest kernel.
 
-A product with a weight, its bias, and the activation or the residual sum that follows become one kernel call.
+A product with a weight, its bias, and the activation or the residual sum that follows become one call.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from vertebra_torch import packing
+from vertebra_torch import kernels
 
 aten = torch.ops.aten
 _VIEWS = (aten._unsafe_view.default, aten.view.default)
@@ -21,11 +21,11 @@ _ATTENTION = aten._scaled_dot_product_flash_attention_for_cpu.default
 
 @dataclass(frozen=True, slots=True)
 class FusedGraph:
-    """A graph that takes packed weights after its other arguments."""
+    """A graph that takes packed weights, or None for each, after its other arguments."""
 
     call: Callable[..., Any]
     weights: Sequence[torch.Tensor]
-    """The weights that are to be packed, each of shape (inputs, outputs)."""
+    """The weights that may be packed, each of shape (inputs, outputs)."""
 
 
 def fuse(module: Any) -> FusedGraph:
@@ -71,13 +71,13 @@ def _remove_copies(graph: Any) -> None:
 
 
 def _fuse_products(module: Any) -> list[torch.Tensor]:
-    """Replaces products with weights by calls that take packed weights; returns these weights."""
+    """Replaces products with weights by calls that may take packed weights; returns these weights."""
     weights: list[torch.Tensor] = []
     arguments: dict[int, Any] = {}
     last_argument = [node for node in module.graph.nodes if node.op == "placeholder"][-1]
     for node in list(module.graph.nodes):
         weight = _weight(module, node)
-        if weight is None or not packing.is_faster(weight):
+        if weight is None:
             continue
         if id(weight) not in arguments:
             with module.graph.inserting_after(last_argument):
@@ -129,16 +129,13 @@ class _Product:
 
 def _replace(module: Any, product: _Product, packed: Any) -> None:
     graph, rows = module.graph, product.node.args[0]
+    activation, algorithm = _activation(product.activation)
     with graph.inserting_before(product.last):
-        if product.residual is not None:
-            residual = product.residual
-            if product.view is not None:
-                residual = graph.call_function(aten.reshape.default, (residual, [-1, _shape(product.node)[-1]]))
-            result = graph.call_function(packing.linear_sum, (rows, residual, packed, product.bias, "add"))
-        else:
-            activation, algorithm = _activation(product.activation)
-            arguments = (rows, packed, product.bias, activation, [], algorithm)
-            result = graph.call_function(packing.linear, arguments)
+        residual = product.residual
+        if residual is not None and product.view is not None:
+            residual = graph.call_function(aten.reshape.default, (residual, [-1, _shape(product.node)[-1]]))
+        arguments = (rows, product.node.args[1], packed, product.bias, residual, activation, algorithm)
+        result = graph.call_function(kernels.product, arguments)
         if product.view is not None:
             result = graph.call_function(product.view.target, (result, product.view.args[1]))
     product.last.replace_all_uses_with(result)

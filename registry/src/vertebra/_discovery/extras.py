@@ -74,12 +74,8 @@ def _known() -> dict[str, Any]:
 
 def _command(word: str) -> str | None:
     """Returns the pip command for the extra of this name, if it installs a plugin that is not installed."""
-    try:
-        requirements = metadata.requires(_CORE) or []
-    except metadata.PackageNotFoundError:  # the package was copied without its metadata
-        return None
     plugin = re.compile(rf"{_CORE}-{re.escape(word)}\b[^-;]*;.*\bextra\s*==\s*['\"]{re.escape(word)}['\"]")
-    if not any(map(plugin.match, requirements)) or is_installed(f"{_CORE}-{word}"):
+    if not any(map(plugin.match, _requirements())) or is_installed(f"{_CORE}-{word}"):
         return None
     return f"pip install '{_CORE}[{word}]'"
 
@@ -87,7 +83,7 @@ def _command(word: str) -> str | None:
 def extra_command(prefix: str) -> str | None:
     """Returns the pip command for an extra whose name begins so, such as `lora-` for strategies, or None."""
     extras: list[str] = []
-    with contextlib.suppress(metadata.PackageNotFoundError):  # the package was copied without its metadata
+    with contextlib.suppress(metadata.PackageNotFoundError, OSError):
         extras = metadata.metadata(_CORE).get_all("Provides-Extra") or []
     return next(filter(None, (_command(extra) for extra in extras if extra.startswith(prefix))), None)
 
@@ -95,7 +91,12 @@ def extra_command(prefix: str) -> str | None:
 def runtime_commands() -> list[str]:
     """Returns the pip command for each runtime that is not installed: the extra `runtimes` has all of them."""
     plugin = re.compile(rf"{_CORE}-([\w-]+)[^;]*;.*\bextra\s*==\s*['\"]{_RUNTIMES}['\"]")
-    with contextlib.suppress(metadata.PackageNotFoundError):  # the package was copied without its metadata
-        found = filter(None, map(plugin.match, metadata.requires(_CORE) or []))
-        return sorted(filter(None, (install_command(match[1]) for match in found)))
+    found = filter(None, map(plugin.match, _requirements()))
+    return sorted(filter(None, (install_command(match[1]) for match in found)))
+
+
+def _requirements() -> list[str]:
+    """Returns the requirements of the core, or none if it was copied without its metadata, or that cannot be read."""
+    with contextlib.suppress(metadata.PackageNotFoundError, OSError):
+        return metadata.requires(_CORE) or []
     return []

@@ -25,7 +25,7 @@ from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
 
 MARKER = "bundle.json"
-_OWN_NAMES = {MARKER, "blobs", "presets", "refs", "locks", "partial"}
+_OWN_NAMES = {MARKER, "blobs", "presets", "refs", "locks", "partial", "runtimes"}
 _VERSION = 1
 """Called with the bytes copied so far and the total bytes."""
 

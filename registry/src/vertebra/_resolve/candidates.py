@@ -102,13 +102,7 @@ def source_of(handle: PresetHandle, requested: str) -> PresetSource:
         UnknownNameError: no installed plugin has a source for the scheme.
         HandleError: the source does not support the handle's revision or absolute path.
     """
-    prefix = "" if requested == str(handle) else f"Preset {requested!r} is at {handle}. "
-    likely = [f"Did you mean {text}?" for text in suggested_handles(str(handle))[:1]]
-    if not likely and (uninstalled := handle_to_install(str(handle))):
-        likely = [f"{uninstalled}."]
-    if not likely and install_command(handle.scheme, SOURCES.title) is None:
-        likely = [f"Install a plugin that reads {handle.scheme}:// handles."]
-    hint = f"{prefix}{''.join(f'{text} ' for text in likely)}List the installed sources with: vertebra sources"
+    hint = _hint(handle, requested) if _installed(handle) is None else ""
     entry: Entry[PresetSource] = catalog(SOURCES).lookup(handle.scheme, hint)
     if handle.revision is not None and not entry.value.supports_revisions:
         problem = f"{handle.scheme}:// handles cannot have an '@revision'"
@@ -116,6 +110,17 @@ def source_of(handle: PresetHandle, requested: str) -> PresetSource:
     if handle.path.startswith("/") and not entry.value.supports_absolute_paths:
         raise HandleError(str(handle), f"the path of a {handle.scheme}:// handle must not begin with '/'")
     return entry.value
+
+
+def _hint(handle: PresetHandle, requested: str) -> str:
+    """Returns what may help a user whose handle no installed source reads."""
+    prefix = "" if requested == str(handle) else f"Preset {requested!r} is at {handle}. "
+    likely = [f"Did you mean {text}?" for text in suggested_handles(str(handle))[:1]]
+    if not likely and (uninstalled := handle_to_install(str(handle))):
+        likely = [f"{uninstalled}."]
+    if not likely and install_command(handle.scheme, SOURCES.title) is None:
+        likely = [f"Install a plugin that reads {handle.scheme}:// handles."]
+    return f"{prefix}{''.join(f'{text} ' for text in likely)}List the installed sources with: vertebra sources"
 
 
 def unpinned(handle: PresetHandle) -> PresetHandle:

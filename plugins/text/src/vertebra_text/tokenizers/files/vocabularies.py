@@ -69,7 +69,7 @@ def check_ids(data: bytes, name: str) -> None:
     try:
         fields = json.loads(data, object_pairs_hook=tuple)  # keeps fields that are there twice
     except (ValueError, RecursionError):
-        return  # the library says what is wrong
+        return  # the library names the mistake
     for pairs in fields if isinstance(fields, tuple) else ():
         if pairs[0] in _NOT_IDS:
             continue

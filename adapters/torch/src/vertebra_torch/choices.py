@@ -1,0 +1,99 @@
+"""The kernels that were measured to be the fastest, kept for later processes on the same machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import torch
+
+from vertebra import runtime_folder
+
+_MOST_BYTES = 2**20
+_FILE = "kernels.json"
+_lock = threading.Lock()
+_known: dict[str, str] = {}
+_is_read = _is_changed = False
+
+
+def known(key: tuple[object, ...]) -> str | None:
+    """Returns the kernel that was chosen for a kind of call, in this process or before, or None."""
+    if not _is_read:
+        _read()
+    return _known.get(_text(key))
+
+
+def note(key: tuple[object, ...], kernel: str) -> None:
+    """Notes the kernel for a kind of call."""
+    global _is_changed
+    with _lock:
+        _known[_text(key)] = kernel
+        _is_changed = True
+
+
+def save() -> None:
+    """Writes the choices of this process, if there are new ones; a folder that cannot be written to keeps none."""
+    global _is_changed
+    if not _is_changed:
+        return
+    with _lock:
+        _is_changed = False
+        folder, document = (
+            runtime_folder("torch"),
+            json.dumps({"machine": _machine(), "kernels": _known}, indent=1, sort_keys=True),
+        )
+    if folder is None:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as file:
+            file.write(document)
+        Path(file.name).replace(folder / _FILE)
+    except OSError:
+        return
+
+
+def _read() -> None:
+    """Reads what earlier processes chose; a file that is damaged or of another machine has no effect."""
+    global _is_read
+    with _lock:
+        folder = runtime_folder("torch")
+        found = {} if folder is None or _is_read else _stored(folder / _FILE)
+        _known.update({key: kernel for key, kernel in found.items() if key not in _known})
+        _is_read = True
+
+
+def _stored(path: Path) -> dict[str, str]:
+    try:
+        with path.open("rb") as file:
+            document = json.loads(file.read(_MOST_BYTES))
+        kernels = document["kernels"] if document["machine"] == _machine() else {}
+        return {key: kernel for key, kernel in kernels.items() if isinstance(kernel, str)}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _text(key: tuple[object, ...]) -> str:
+    return " ".join(map(str, key))
+
+
+def _machine() -> str:
+    """Returns what the choices depend on: the processor, its instructions that torch uses, and the version of torch."""
+    return (
+        f"{_processor()}, {torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores, torch {torch.__version__}"
+    )
+
+
+def _processor() -> str:
+    if sys.platform == "linux":
+        try:
+            lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        except OSError:
+            lines = []
+        return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return platform.processor()
