@@ -92,17 +92,21 @@ class Watch:
         self._problems: list[str] = []
         self._memory, self._open_at_start = _peak(), _count_open()
 
-    def run(self, read: Callable[[], object]) -> str:
+    def run(self, read: Callable[[], object], refusals: tuple[type[Exception], ...] = (VertebraError,)) -> str:
         """Calls a function that reads an input; returns `accepted`, or the name of the error that refused it.
+
+        Args:
+            read: The function.
+            refusals: The errors that may refuse an input.
 
         Raises:
             FoundError: it changed something outside of the folder, took too much memory or time, or was refused with
                 a message that can control a terminal.
-            Exception: any error that is none of Vertebra's.
+            Exception: any other error.
         """
         before, started = _state(), self._time()
         self._problems.clear()
-        outcome = self._outcome(read)
+        outcome = self._outcome(read, refusals)
         seconds = self._time() - started
         self.slowest = max(self.slowest, seconds)
         self.outcomes[outcome] += 1
@@ -117,11 +121,11 @@ class Watch:
         """Returns the bytes by which the process has grown at most since the watch began."""
         return _peak() - self._memory
 
-    def _outcome(self, read: Callable[[], object]) -> str:
+    def _outcome(self, read: Callable[[], object], refusals: tuple[type[Exception], ...]) -> str:
         try:
             with self._watched():
                 read()
-        except VertebraError as error:
+        except refusals as error:
             if isinstance(error, PluginError):
                 raise FoundError(f"an input is blamed on a plugin: {error}") from error
             if not str(error).isprintable():

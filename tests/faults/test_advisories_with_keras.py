@@ -1,0 +1,41 @@
+"""The payloads of advisories that need a framework; `test_advisories.py` has the others, and says what is checked."""
+
+import itertools
+import shutil
+
+import pytest
+from faults.advisories.adapters import loading
+from faults.advisories.objects import reading
+from faults.advisories.payload import GOLDEN, Site
+from faults.advisories.running import Runs, failures
+from faults.advisories.table import ADVISORIES
+
+import vertebra
+
+pytestmark = pytest.mark.keras(once=True)
+
+OF_KERAS = {name: [payload for payload in payloads if payload.keras] for name, payloads in ADVISORIES.items()}
+
+
+@pytest.fixture(scope="module")
+def presets(tmp_path_factory):
+    """Sound presets by name; each operation has read some, since the first use imports modules."""
+    root = tmp_path_factory.mktemp("presets")
+    vertebra.Backbone.from_preset(GOLDEN / "transformers").save_to_preset(root / "native")
+    for name in ("kerashub", "kerashub_sharded", "transformers", "transformers_sharded"):
+        shutil.copytree(GOLDEN / name, root / name)
+    found = {path.name: path for path in root.iterdir()}
+    sound = [reading(path, root / "converted" / name) for name, path in found.items()]
+    site = Site(root, root / "flag", root, found, 0)
+    sound += [loading(GOLDEN / name, site) for name in ("peft_lora", "kerashub_lora.lora.h5")]
+    for operation in itertools.chain(*sound):
+        operation()
+    return found
+
+
+@pytest.mark.parametrize("advisory", [name for name, payloads in OF_KERAS.items() if payloads])
+def test_no_payload_of_an_advisory_runs_or_reads_or_sends_anything(advisory, presets, tmp_path):
+    runs = Runs(tmp_path, presets)
+    with runs.watched():
+        failed = failures(runs, OF_KERAS[advisory])
+    assert not failed, "\n".join(f"{name}: {reason}" for name, reason in failed.items())
