@@ -4,6 +4,7 @@ The tests of advisories (tests/faults) use it, too, for whole operations in plac
 """
 
 import contextlib
+import ipaddress
 import logging
 import os
 import resource
@@ -53,7 +54,8 @@ _STARTS = (
     "ctypes.dlopen",
 )
 _CODE = ("compile", "pickle.find_class", "code.__new__")
-_NETWORK = ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
+_LOOKUPS = ("socket.getaddrinfo", "socket.gethostbyname")
+_NETWORK = (*_LOOKUPS, "socket.connect", "socket.bind", "socket.sendto")
 _READABLE = tuple(
     str(Path(path)) for path in {*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix, *filter(None, sys.path)}
 )
@@ -174,7 +176,7 @@ class Watch:
                 self._problems.append(f"changed {paths} ({event})")
         elif event in _NETWORK:
             address = arguments[1] if event in ("socket.connect", "socket.bind", "socket.sendto") else arguments
-            if not self._may_ask(address):
+            if not (self._may_ask(address) or (event in _LOOKUPS and _is_numeric(address[0]))):
                 self._problems.append(f"used the network ({event} {address})")
         elif event == "os.kill" and self._forks:
             self.killed += 1
@@ -192,6 +194,15 @@ class Watch:
         if not path.startswith(os.sep):  # of the working folder, which is below the folder, or of an open folder
             return ".." not in path.split("/")
         return not writes and (path.startswith(_READABLE) or path in _OF_SYSTEM)
+
+
+def _is_numeric(host: object) -> bool:
+    """Returns whether a host is an address: no name service is asked for it."""
+    try:
+        ipaddress.ip_address(os.fsdecode(host) if isinstance(host, bytes) else str(host))
+    except ValueError:
+        return False
+    return True
 
 
 def _is_of_module(event: str) -> bool:

@@ -2,13 +2,16 @@
 
 import contextlib
 import importlib.util
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from faults.advisories.payload import SECRET, Payload, Site, unopened
 
+from fuzz.target import changed_settings
 from fuzz.watch import Watch, prepared
 from servers.http import LoopbackServer
+from vertebra._configuration.settings import settings
 
 
 class Runs:
@@ -28,11 +31,14 @@ class Runs:
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
         """Has payloads be run until the context ends."""
+        root = self._folder / "watched"
         with (
-            prepared(self._folder / "watched") as files,
+            prepared(root) as files,
+            changed_settings(VERTEBRA_CACHE=str(root / "cache"), HOME=str(root / "home")),
             LoopbackServer() as other,
             unopened(self._outside) as unread,
         ):
+            settings()
             self._files, self._other, self._unread = files, other, unread
             yield
 
@@ -72,6 +78,8 @@ def failures(runs: Runs, payloads: list[Payload]) -> dict[str, str]:
         except Exception as error:
             failed[payload.name] = f"{type(error).__name__}: {error}"
         else:
+            if os.environ.get("SHOW"):
+                print(payload.name, "->", first)
             if (first == "accepted") is not payload.ignored:
                 failed[payload.name] = first
     return failed
