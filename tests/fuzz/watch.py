@@ -79,11 +79,16 @@ class Watch:
         folder: The folder below which it may write.
         ports: The ports of this machine that it may connect to; None allows all of them.
         forks: Whether child processes read the inputs, which may be killed at their limits.
-        children: Whether the processor time of children counts, too.
+        children: Returns the processor time of child processes, if it counts, too.
     """
 
     def __init__(
-        self, folder: Path, *, ports: Container[int] | None = (), forks: bool = False, children: bool = False
+        self,
+        folder: Path,
+        *,
+        ports: Container[int] | None = (),
+        forks: bool = False,
+        children: Callable[[], float] = float,
     ) -> None:
         self._folder, self.ports, self._forks, self._children = str(folder), ports, forks, children
         self.outcomes: Counter[str] = Counter()
@@ -116,8 +121,7 @@ class Watch:
         return outcome
 
     def _time(self) -> float:
-        of_children = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return time.process_time() + (of_children.ru_utime + of_children.ru_stime if self._children else 0)
+        return time.process_time() + self._children()
 
     def grown(self) -> int:
         """Returns the bytes by which the process has grown at most since the watch began."""

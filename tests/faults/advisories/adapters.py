@@ -1,5 +1,6 @@
 """Settings of adapters that name modules, repositories and patterns."""
 
+import functools
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -15,21 +16,29 @@ def sound_adapter(site: Site) -> Path:
     return Path(shutil.copytree(GOLDEN / "peft_lora", site.folder / "adapter"))
 
 
+@functools.cache
+def model_of(preset: Path) -> tuple[Any, list[Any]]:
+    """Returns a model, and its values."""
+    import vertebra
+
+    model = vertebra.Backbone.from_preset(preset)
+    return model, [weight.numpy().copy() for weight in model.weights]
+
+
 def loading(adapter: Path, site: Site) -> Operations:
-    """Returns operations that read an adapter: a load into a model, and a description."""
+    """Returns operations that read an adapter: a load into a model, which is then as it was, and a description."""
     import vertebra
     from vertebra._lora.files.describe import describe_adapter
 
-    model = vertebra.Backbone.from_preset(site.presets["transformers"])
-    before = [weight.numpy().copy() for weight in model.weights]
+    model, before = model_of(site.presets["transformers"])
 
     def load() -> None:
         try:
             vertebra.lora.load(model, adapter)
-        except Exception:
+            vertebra.lora.unload(model)
+        finally:
             assert len(model.weights) == len(before)
             assert all((weight.numpy() == old).all() for weight, old in zip(model.weights, before, strict=True))
-            raise
 
     return load, partial(describe_adapter, adapter)
 

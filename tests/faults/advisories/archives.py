@@ -1,5 +1,6 @@
 """Archives whose members would leave the folder, or would be larger than memory."""
 
+import functools
 import io
 import tarfile
 import zipfile
@@ -114,18 +115,21 @@ MEMBER = 2**28
 """More than may be taken."""
 
 
-def bomb(_: Site) -> bytes:
+@functools.cache
+def bomb() -> bytes:
     """Returns a pickle of torch in an archive, whose storage is zeros."""
     output = io.BytesIO()
-    with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("archive/data.pkl", b"\x80\x02}.")
+        archive.writestr("archive/version", b"3\n")
         with archive.open("archive/data/0", "w", force_zip64=True) as member:
             for _ in range(MEMBER >> 24):
                 member.write(bytes(2**24))
     return output.getvalue()
 
 
-def gzip_bomb(_: Site) -> bytes:
+@functools.cache
+def gzip_bomb() -> bytes:
     packer = zlib.compressobj(1, zlib.DEFLATED, 31)
     return b"".join([*(packer.compress(bytes(2**24)) for _ in range(MEMBER >> 24)), packer.flush()])
 
@@ -135,14 +139,14 @@ def converted(site: Site) -> Operations:
 
     preset = sound(site, "transformers")
     (preset / "model.safetensors").unlink()
-    (preset / "pytorch_model.bin").write_bytes(bomb(site))
+    (preset / "pytorch_model.bin").write_bytes(bomb())
     return [partial(convert_preset, preset, site.folder / "target", "native")]
 
 
 def configured(file: str, site: Site) -> Operations:
     """Puts an archive under the name of a file of JSON."""
     preset = sound(site, "transformers")
-    (preset / file).write_bytes(gzip_bomb(site))
+    (preset / file).write_bytes(gzip_bomb())
     return reading(preset, site.folder / "target")
 
 

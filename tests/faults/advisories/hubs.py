@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from faults.advisories import texts
 from faults.advisories.payload import Operations, Payload, Site
 
 from fuzz.target import changed_settings
@@ -235,14 +236,17 @@ def digests() -> Iterator[Payload]:
 
 
 ENTITIES = "".join(f"<!ENTITY {b} '{f'&{a};' * 10}'>" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
-XML = "<?xml version='1.0'?><!DOCTYPE x [{}]><ListBucketResult><Name>{}</Name></ListBucketResult>"
-BOMB = XML.format(f"<!ENTITY a 'aaaaaaaaaa'>{ENTITIES}", "&i;")
-EXTERNAL = XML.format("<!ENTITY a SYSTEM 'URL'>", "&a;")
 
 
-def xml(name: str, text: str) -> Payload:
+def page(declared: str, entity: str) -> bytes:
+    """Returns a list of objects, one of whose names is an entity."""
+    sound = services.s3_pages()[0].replace(b"config.json", entity.encode())
+    return sound.replace(b"<ListBucketResult", f"<!DOCTYPE x [{declared}]>\n<ListBucketResult".encode(), 1)
+
+
+def xml(name: str, declared: str, entity: str) -> Payload:
     opened = services.asking(services.to_s3, "application/xml", lists_only=True)
-    write = partial(answered, opened, services.s3_pages()[0], text.encode())
+    write = partial(answered, opened, services.s3_pages()[0], page(declared, entity))
     return Payload(name, write, keras=False, needs=("vertebra_s3",), serves=True)
 
 
@@ -271,10 +275,7 @@ def links(*targets: str) -> Iterator[Payload]:
 
 def advisories() -> dict[str, list[Payload]]:
     """Returns the payloads by advisory."""
-    cards = {
-        "CVE-2017-18342": "a: !!python/object/apply:os.system ['touch FLAG']",
-        "CVE-2020-14343": "a: !!python/object/new:type {args: [z, !!python/tuple [], {extend: !!python/name:exec}]}",
-    }
+    cards = {"CVE-2017-18342": texts.SYSTEM, "CVE-2020-14343": texts.NEW_TYPE}
     return {
         "CVE-2021-41131": [
             *names("../flag", "../../flag", "/flag", "a/../../flag", "..\\flag", "C:\\flag", "\\\\host\\flag", "a/..")
@@ -292,8 +293,10 @@ def advisories() -> dict[str, list[Payload]]:
         "CVE-2023-43804": [*kept("cookie", "localhost")],
         "CVE-2018-18074": [*refused("http://93.184.216.34/x", "http://93.184.216.34:443/x", "http:x")],
         "CVE-2024-37032": [*digests()],
-        "CVE-2013-1664": [xml("entities of entities", BOMB)],
-        "CVE-2013-1665": [xml(url, EXTERNAL.replace("URL", url)) for url in ("file://SECRET", "http://127.0.0.1:9/x")],
+        "CVE-2013-1664": [xml("entities of entities", f"<!ENTITY a 'aaaaaaaaaa'>{ENTITIES}", "&i;")],
+        "CVE-2013-1665": [
+            xml(url, f"<!ENTITY a SYSTEM '{url}'>", "&a;") for url in ("file://SECRET", "http://127.0.0.1:9/x")
+        ],
         "CVE-2025-68146": [*links("SECRET")],
         "CVE-2026-22701": [*links("FLAG")],
         **{

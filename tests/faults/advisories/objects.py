@@ -44,6 +44,10 @@ def layer(name: str, config: object, module: str = "keras.layers") -> Config:
     return {"module": module, "class_name": name, "config": config, "registered_name": None}
 
 
+def model(*layers: Config) -> Config:
+    return layer("Sequential", {"name": "payload", "layers": list(layers)}, "keras")
+
+
 def function(module: str, name: str) -> Config:
     return {"module": module, "class_name": "function", "config": name, "registered_name": name}
 
@@ -69,7 +73,7 @@ def with_bytecode(site: Site) -> dict[str, Any]:
         "Lambda": layer("Lambda", {"function": code(site.flag)}),
         "Lambda without module": {"class_name": "Lambda", "config": {"function": [bytecode(site.flag), None, None]}},
         "__lambda__": code(site.flag),
-        "Lambda in a model": layer("Sequential", {"layers": [lambda_layer(code(site.flag))]}, "keras"),
+        "Lambda in a model": model(lambda_layer(code(site.flag))),
     }
 
 
@@ -77,7 +81,7 @@ def of_modules(site: Site) -> dict[str, Any]:
     flag = str(site.flag)
     return {
         "os.system": {**function("os", "system"), "args": [f"touch '{flag}'"]},
-        "builtins.open": layer("open", flag, "builtins"),
+        "builtins.open": layer("open", {"file": flag, "mode": "w"}, "builtins"),
         "functools.partial": layer("partial", {"func": "open", "args": [flag, "w"]}, "functools"),
         "subprocess.Popen": layer("Popen", {"args": ["touch", flag]}, "subprocess"),
         "a private module": function("keras.src.utils.file_utils", "get_file"),
@@ -99,24 +103,26 @@ def of_safe_mode(site: Site) -> dict[str, Any]:
     return {
         "the function": switch,
         "in a Lambda": lambda_layer(switch),
-        "two layers": layer("Sequential", {"layers": layers}, "keras"),
+        "two layers": model(*layers),
     }
 
 
 def of_pickled_modules(site: Site) -> dict[str, Any]:
+    config = {"module": pickled(site.flag), "name": "payload"}
     return {
-        "TorchModuleWrapper": layer("TorchModuleWrapper", {"module": pickled(site.flag)}),
-        "its private name": layer("TorchModuleWrapper", {"module": pickled(site.flag)}, "keras.src.utils.torch_utils"),
-        "FlaxLayer": layer("FlaxLayer", {"module": pickled(site.flag)}),
+        "TorchModuleWrapper": layer("TorchModuleWrapper", config),
+        "its private name": layer("TorchModuleWrapper", config, "keras.src.utils.torch_utils"),
+        "in a model": model(layer("TorchModuleWrapper", config)),
     }
 
 
 def of_vocabularies(site: Site) -> dict[str, Any]:
+    text = {"max_tokens": None, "standardize": "lower_and_strip_punctuation", "split": "whitespace", "ngrams": None}
     return {
         "StringLookup of a path": layer("StringLookup", {"vocabulary": str(site.secret)}),
         "StringLookup of a URL": layer("StringLookup", {"vocabulary": site.url}),
         "IntegerLookup": layer("IntegerLookup", {"vocabulary": f"file://{site.secret}"}),
-        "TextVectorization": layer("TextVectorization", {"vocabulary": site.up(site.secret)}),
+        "TextVectorization": layer("TextVectorization", {**text, "vocabulary": site.up(site.secret)}),
     }
 
 
@@ -223,7 +229,7 @@ def advisories() -> dict[str, list[Payload]]:
         ],
         "CVE-2025-8747": [*in_fields(of_public_functions, ("get_file of a URL", "get_file of a file", "load_model"))],
         "CVE-2025-9906": [*in_fields(of_safe_mode, ("the function", "in a Lambda", "two layers"))],
-        "CVE-2025-49655": [*in_fields(of_pickled_modules, ("TorchModuleWrapper", "its private name", "FlaxLayer"))],
+        "CVE-2025-49655": [*in_fields(of_pickled_modules, ("TorchModuleWrapper", "its private name", "in a model"))],
         "CVE-2025-12058": [
             *in_fields(
                 of_vocabularies,

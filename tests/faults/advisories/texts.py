@@ -156,6 +156,12 @@ def documents(**texts: str) -> Iterator[Payload]:
 
 # === Model cards ===
 
+SYSTEM = "a: !!python/object/apply:os.system ['touch FLAG']"
+NEW_TYPE = (
+    "a: !!python/object/new:type\n  args: [z, !!python/tuple [], {extend: !!python/name:exec }]\n"
+    "  listitems: open('FLAG', 'w')"
+)
+
 
 def with_card(file: str, text: str, site: Site) -> Operations:
     preset = tokenizer(site)
@@ -166,7 +172,7 @@ def with_card(file: str, text: str, site: Site) -> Operations:
 
 def cards(*texts: str) -> Iterator[Payload]:
     for number, text in enumerate(texts):
-        for file in ("README.md", "config.yaml", "hparams.yml"):
+        for file in ("README.md", "config.yaml", "hparams.yaml"):
             write = partial(with_card, file, text)
             yield Payload(f"{file}, object {number}", write, True, keras=False, needs=("tokenizers",))
 
@@ -236,13 +242,12 @@ def of_documents() -> Found:
         ],
         "CVE-2020-10735": [*documents(digits=DIGITS, negative=f"-{DIGITS}", millions=LONG)],
         "CVE-2024-27454": [*documents(lists=DEEP, objects='{"a":' * 100_000, closed=f"{DEEP}{']' * 100_000}")],
-        "CVE-2017-18342": [*cards("a: !!python/object/apply:os.system ['touch FLAG']")],
+        "CVE-2021-4118": [*cards("a: !!python/name:os.system\nb: !!python/object/apply:os.system ['touch FLAG']")],
+        "CVE-2017-18342": [*cards(SYSTEM)],
         "CVE-2020-1747": [
             *cards("a: !!python/object/new:tuple [!!python/object/new:map [!!python/name:open, ['FLAG']]]")
         ],
-        "CVE-2020-14343": [
-            *cards("a: !!python/object/new:type {args: [z, !!python/tuple [], {extend: !!python/name:exec}]}")
-        ],
+        "CVE-2020-14343": [*cards(NEW_TYPE)],
         "CVE-2021-37678": [*cards("class_name: Sequential\nconfig: !!python/object/apply:os.system ['touch FLAG']")],
     }
 
