@@ -18,6 +18,7 @@ from faults.advisories.payload import GOLDEN, Payload, Site
 from faults.advisories.running import FORBIDDEN, Runs, check, failures, opened_by_a_library
 from faults.advisories.table import ADVISORIES
 
+from fuzz import watch
 from vertebra._lora.files.describe import describe_adapter
 from vertebra._presets.inspect import inspect_preset
 from vertebra.errors import VertebraError
@@ -51,9 +52,10 @@ def test_a_payload_that_did_something_would_be_seen(write, presets, tmp_path, mo
     if write is opened_by_a_library and sys.platform != "linux":
         pytest.skip("only Linux tells who opens a file")
     monkeypatch.delenv("PAYLOAD", raising=False)
+    monkeypatch.setattr(watch, "MOST_SECONDS", 0.5)
     runs = Runs(tmp_path, presets)
     with runs.watched():
-        assert list(failures(runs, [Payload("payload", write, ignored=True)])) == ["payload"]
+        assert FORBIDDEN[write] in failures(runs, [Payload("payload", write, ignored=True)])["payload"]
     os.environ.pop("PAYLOAD", None)
 
 

@@ -23,7 +23,9 @@ OF_KERAS = {name: [payload for payload in payloads if payload.keras] for name, p
 def presets(tmp_path_factory):
     """Sound presets by name; each operation has read some, since the first use imports modules."""
     root = tmp_path_factory.mktemp("presets")
-    vertebra.Backbone.from_preset(GOLDEN / "transformers").save_to_preset(root / "native")
+    backbone = vertebra.Backbone.from_preset(GOLDEN / "transformers")
+    backbone.save_to_preset(root / "native")
+    type(backbone).from_config(backbone.get_config())
     for name in ("kerashub", "kerashub_sharded", "transformers", "transformers_sharded"):
         shutil.copytree(GOLDEN / name, root / name)
     found = {path.name: path for path in root.iterdir()}

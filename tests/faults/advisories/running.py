@@ -18,7 +18,7 @@ from faults.advisories import objects, pickles
 from faults.advisories.payload import SECRET, Operations, Payload, Site, unopened
 
 from fuzz.target import changed_settings
-from fuzz.watch import Watch, prepared
+from fuzz.watch import MOST_MEMORY, Watch, prepared
 from servers.http import LoopbackServer
 from vertebra._configuration.settings import settings
 from vertebra._weights.reader import process
@@ -150,4 +150,25 @@ def failed_otherwise(_: Site) -> Operations:
     return [partial(int, "payload")]
 
 
-FORBIDDEN = (opened, opened_by_a_library, written, loaded, called, asked, imported, changed, failed_otherwise)
+def grown(_: Site) -> Operations:
+    return [lambda: len(b"a" * (MOST_MEMORY + 2**25))]
+
+
+def hanging(_: Site) -> Operations:
+    return [lambda: [None for _ in iter(int, 1)]]
+
+
+FORBIDDEN = {
+    opened: "opened '",
+    opened_by_a_library: "touched a folder",
+    written: "it ran",
+    loaded: "ran code (pickle.find_class",
+    called: "it ran",
+    asked: "used the network",
+    imported: "imported colorsys",
+    changed: "changed the environment",
+    failed_otherwise: "ValueError",
+    grown: "has grown",
+    hanging: "processor time",
+}
+"""Operations that no payload may cause, with words of the report."""
