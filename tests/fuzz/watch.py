@@ -97,8 +97,8 @@ class Watch:
         self.killed = 0
         """Child processes that were killed at a limit."""
         self._problems: list[str] = []
-        _forget_peak()
-        self._memory, self._open_at_start = _peak(), _count_open()
+        forget_peak()
+        self._memory, self._open_at_start = peak(), _count_open()
 
     def run(self, read: Callable[[], object], refusals: tuple[type[Exception], ...] = (VertebraError,)) -> str:
         """Calls a function that reads an input; returns `accepted`, or the name of the error that refused it.
@@ -126,7 +126,7 @@ class Watch:
 
     def grown(self) -> int:
         """Returns the bytes by which the process has grown at most since the watch began."""
-        return _peak() - self._memory
+        return peak() - self._memory
 
     def _outcome(self, read: Callable[[], object], refusals: tuple[type[Exception], ...]) -> str:
         try:
@@ -236,12 +236,13 @@ def _count_open() -> int:
     return len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0  # noqa: PTH208 (three times as fast)
 
 
-def _peak() -> int:
+def peak() -> int:
+    """Returns the bytes that this process has taken at most."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _forget_peak() -> None:
+def forget_peak() -> None:
     """Has the peak begin at the memory of now, on Linux: else, less than an earlier peak would not be seen."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")

@@ -11,6 +11,7 @@ from typing import Any
 from unittest import mock
 
 from faults.advisories import texts
+from faults.advisories.archives import gzip_bomb
 from faults.advisories.payload import Operations, Payload, Site
 
 from fuzz.target import changed_settings
@@ -179,16 +180,20 @@ def published(card: str, site: Site, stack: contextlib.ExitStack) -> Operations:
 # === Answers of other services ===
 
 
-def answered(opened: Any, sound: bytes, data: bytes, site: Site, stack: contextlib.ExitStack) -> Operations:
+def answered(
+    opened: Any, sound: bytes, data: bytes, site: Site, stack: contextlib.ExitStack, encoding: str = "identity"
+) -> Operations:
     """Has a service answer each request with the same bytes, after a sound answer."""
     with mock.patch.object(services.Service, "start", _noting(site)):
         read = stack.enter_context(opened(site.folder))
     settings()
     read(sound)
+    stack.enter_context(mock.patch.object(services.Service, "encoding", encoding))
     return [partial(read, data.replace(b"SECRET", os.fsencode(site.secret)))]
 
 
 def _noting(site: Site) -> Callable[[Any], None]:
+    """Returns how a service starts whose port operations may ask."""
     start = services.Service.start
 
     def note(service: Any) -> None:
@@ -196,6 +201,27 @@ def _noting(site: Site) -> Callable[[Any], None]:
         site.ports.add(service.port)
 
     return note
+
+
+def packed(connect: Any, sound: Any, encoding: str, site: Site, stack: contextlib.ExitStack) -> Operations:
+    """Has a service answer with a small response that is large when it is unpacked."""
+    sound = sound()[0] if callable(sound) else sound.encode()
+    data = gzip_bomb() if encoding == "gzip" else gzip_bomb()[10:-8]
+    return answered(services.asking(connect), sound, data, site, stack, encoding)
+
+
+def packed_answers() -> Iterator[Payload]:
+    asked = {
+        "vertebra_hf": (services.to_hf, json.dumps(services.HF)),
+        "vertebra_oci": (services.to_oci, json.dumps(services.MANIFEST)),
+        "vertebra_modelscope": (services.to_modelscope, json.dumps(services.MODELSCOPE)),
+        "vertebra_kaggle": (services.to_kaggle, json.dumps(services.KAGGLE_INSTANCE)),
+        "vertebra_s3": (services.to_s3, services.s3_pointers),
+    }
+    for package, (connect, sound) in asked.items():
+        for encoding in ("gzip", "deflate"):
+            write = partial(packed, connect, sound, encoding)
+            yield Payload(f"{encoding} by {package}", write, keras=False, needs=(package,), serves=True)
 
 
 def manifest(digest: str) -> bytes:
@@ -293,6 +319,7 @@ def advisories() -> dict[str, list[Payload]]:
         "CVE-2023-43804": [*kept("cookie", "localhost")],
         "CVE-2018-18074": [*refused("http://93.184.216.34/x", "http://93.184.216.34:443/x", "http:x")],
         "CVE-2024-37032": [*digests()],
+        "CVE-2025-66471": [*packed_answers()],
         "CVE-2013-1664": [xml("entities of entities", f"<!ENTITY a 'aaaaaaaaaa'>{ENTITIES}", "&i;")],
         "CVE-2013-1665": [
             xml(url, f"<!ENTITY a SYSTEM '{url}'>", "&a;") for url in ("file://SECRET", "http://127.0.0.1:9/x")
