@@ -60,13 +60,13 @@ def test_a_server_that_stalls_is_given_up(kaggle, fetch, monkeypatch):
 @pytest.mark.parametrize(
     ("body", "encoding", "words"),
     [
-        (b'{"files": [], "nextPageToken": "' + b"a" * 2**28 + b'"}', "gzip", "more than 1,048,576 bytes"),
+        (b'{"files": [], "nextPageToken": "' + b"a" * 2**28 + b'"}', "gzip", "more than 4,194,304 bytes"),
         (b'{"files": [' + b"{}," * 300_000 + b"{}]}", "identity", "more than 50,000 objects and lists"),
     ],
     ids=["packed", "small objects"],
 )
 def test_a_list_that_would_take_much_memory_is_refused(kaggle, source, body, encoding, words):
-    """A response of 260 kB took 4 GB of memory when it was unpacked, and one of 1 MB of small objects 340 MB."""
+    """A response of 1 MB took 4 GB of memory when it was unpacked, and one of 1 MB of small objects 340 MB."""
     sent = gzip.compress(body, 1) if encoding == "gzip" else body
     response = Response(200, {"Content-Type": "application/json", "Content-Encoding": encoding}, Content.of(sent))
     lists = {"paths": "*/ListModelInstanceVersionFiles", "methods": ("POST",)}

@@ -13,7 +13,7 @@ from requests.adapters import HTTPAdapter
 
 from vertebra import http
 
-MOST_BYTES, MOST_BRACKETS = 2**20, 50_000
+MOST_BYTES, MOST_BRACKETS = 4 * 2**20, 50_000
 """The longest response, and the most objects and lists in it: a page lists 200 files."""
 
 
