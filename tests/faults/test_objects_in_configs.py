@@ -3,13 +3,10 @@
 `VERTEBRA_FAULT_RUNS` says how many of Keras's objects are tried for each run (10 for each; all if it is 100 or more).
 """
 
-import base64
 import contextlib
 import itertools
 import json
-import marshal
 import os
-import pickle
 import random
 import shutil
 import sys
@@ -18,6 +15,7 @@ import types
 import keras
 import numpy as np
 import pytest
+from faults.advisories.objects import FIELDS, bytecode, code, layer, model, pickled
 from keras.src.backend.common import global_state
 from keras.src.saving import serialization_lib
 
@@ -60,19 +58,6 @@ def serialized(path, value):
     return [function, {"module": "keras.layers", "class_name": "Lambda", "config": called, "registered_name": None}]
 
 
-PLACES = {
-    "native backbone": ("native", lambda config, value: config.update(backbone=value)),
-    "native activation": ("native", lambda config, value: config["config"].update(activation=value)),
-    "native dtype": ("native", lambda config, value: config["config"].update(dtype=value)),
-    "native lora": ("native", lambda config, value: config["config"].update(lora=value)),
-    "KerasHub envelope": ("kerashub", lambda config, value: config.update(value)),
-    "KerasHub argument": ("kerashub", lambda config, value: config["config"].update(num_heads=value)),
-    "transformers activation": ("transformers", lambda config, value: config.update(hidden_act=value)),
-    "transformers type": ("transformers", lambda config, value: config.update(model_type=value)),
-}
-"""Fields that matter: a value there is refused. Those that no format reads are ignored."""
-
-
 @pytest.fixture(scope="module")
 def folders(golden, tmp_path_factory):
     """Returns a preset of each format, with its config; each was loaded, since the first load imports modules."""
@@ -84,14 +69,14 @@ def folders(golden, tmp_path_factory):
     for folder, _ in found.values():
         loaded = vertebra.Backbone.from_preset(folder)
         assert vertebra.models.BertBackbone.from_config(loaded.get_config()).count_params() == loaded.count_params()
-    for place in PLACES:
+    for place in FIELDS:
         is_refused(found, place, {"class_name": "x"}, inspect=True)
     return found
 
 
-def is_refused(folders, place, value, inspect=False):
+def is_refused(folders, field, value, inspect=False):
     """Puts an object into a config, and says whether the load is refused; an inspection may show it as data."""
-    name, change = PLACES[place]
+    name, change = FIELDS[field]
     folder, text = folders[name]
     config = json.loads(text)
     change(config, value)
@@ -137,40 +122,22 @@ def nothing_changes(folders, tmp_path, monkeypatch):
 @pytest.fixture
 def payloads(tmp_path):
     """Returns objects that would make a file if one of them were built: bytecode, pickles, and layers that run code."""
-    flag = str(tmp_path / "flag")
-    code = compile(f"open({flag!r}, 'w')", "payload", "exec")
-    encoded = base64.b64encode(marshal.dumps(code)).decode()
-    pickled = base64.b64encode(pickle.dumps(Opens(flag))).decode()
-    function = {"class_name": "__lambda__", "config": {"code": encoded, "defaults": None, "closure": None}}
-    module = {"class_name": "__bytes__", "config": {"value": pickled}}
-
-    def layer(name, config, module="keras.layers"):
-        return {"module": module, "class_name": name, "config": config, "registered_name": None}
-
+    flag = tmp_path / "flag"
+    function, module = code(flag), pickled(flag)
     return {
         "Lambda": layer("Lambda", {"function": function}),
-        "Lambda without module": {"class_name": "Lambda", "config": {"function": [encoded, None, None]}},
+        "Lambda without module": {"class_name": "Lambda", "config": {"function": [bytecode(flag), None, None]}},
         "__lambda__": function,
         "__typespec__": {"class_name": "__typespec__", "spec_name": "TensorSpec", "config": [[1], "float32"]},
         "__tensor__": {"class_name": "__tensor__", "config": {"value": [1.0], "dtype": "float32"}},
-        "TFSMLayer": layer("TFSMLayer", {"filepath": flag}),
+        "TFSMLayer": layer("TFSMLayer", {"filepath": str(flag)}),
         "TorchModuleWrapper": layer("TorchModuleWrapper", {"module": module}),
         "JaxLayer": layer("JaxLayer", {"call_fn": function}),
         "FlaxLayer": layer("FlaxLayer", {"module": module}),
-        "a model": layer("Sequential", {"layers": [layer("Lambda", {"function": function})]}, "keras"),
-        "a module": layer("open", flag, "builtins"),
-        "a partial": layer("partial", {"func": "open", "args": [flag, "w"]}, "functools"),
+        "a model": model(layer("Lambda", {"function": function})),
+        "a module": layer("open", str(flag), "builtins"),
+        "a partial": layer("partial", {"func": "open", "args": [str(flag), "w"]}, "functools"),
     }
-
-
-class Opens:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (self.path, "w")
 
 
 def test_no_function_or_class_of_keras_that_a_config_names_is_called(folders):
@@ -182,12 +149,12 @@ def test_no_function_or_class_of_keras_that_a_config_names_is_called(folders):
     if RUNS < 100:
         cases = random.Random(3).sample(cases, 10 * RUNS)
         cases += [("keras.config.set_floatx", form) for form in serialized("keras.config.set_floatx", print)]
-    tried = zip(cases, itertools.cycle(PLACES), strict=False)
+    tried = zip(cases, itertools.cycle(FIELDS), strict=False)
     accepted = [(path, place) for (path, form), place in tried if not is_refused(folders, place, form)]
     assert accepted == []
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", FIELDS)
 def test_bytecode_pickles_and_layers_that_run_code_are_refused(folders, payloads, place):
     """CF-01, CF-04: in every field that matters; and none runs, in an inspection neither."""
     accepted = [name for name, value in payloads.items() if not is_refused(folders, place, value, inspect=True)]

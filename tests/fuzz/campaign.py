@@ -22,7 +22,7 @@ from pathlib import Path
 
 from fuzz.mutations import MOST_BYTES
 from fuzz.target import Target
-from fuzz.watch import Watch, opened
+from fuzz.watch import InputWatch, opened
 
 MEMORY = Path("/dev/shm")
 FAILED = Path(__file__).with_name("failed")
@@ -35,7 +35,7 @@ SAVED_EACH = 0.5
 class Report:
     """Keeps the numbers of a run in a file."""
 
-    def __init__(self, path: Path, watch: Watch) -> None:
+    def __init__(self, path: Path, watch: InputWatch) -> None:
         self._path, self._watch, self._saved = path, watch, 0.0
         self._started, self._inputs = time.monotonic(), 0
 
@@ -71,7 +71,7 @@ def instrumented() -> Iterator[None]:
         yield
 
 
-def guided(target: Target, watch: Watch, report: Report, folder: Path, limits: list[str]) -> None:
+def guided(target: Target, watch: InputWatch, report: Report, folder: Path, limits: list[str]) -> None:
     """Runs libFuzzer, which ends this process."""
     import atheris
 
@@ -98,7 +98,7 @@ def guided(target: Target, watch: Watch, report: Report, folder: Path, limits: l
     atheris.Fuzz()
 
 
-def at_random(target: Target, watch: Watch, report: Report, folder: Path, seconds: float, runs: int) -> None:
+def at_random(target: Target, watch: InputWatch, report: Report, folder: Path, seconds: float, runs: int) -> None:
     """Reads changed seeds until the time or the number of inputs is used up."""
     choices, pool, stop = random.Random(0), list(target.seeds()), time.monotonic() + seconds
     count = 0

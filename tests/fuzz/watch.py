@@ -1,6 +1,10 @@
-"""`Watch`: reads inputs, allows only errors of Vertebra, and compares the process before and after each input."""
+"""`Watch`: reads inputs, allows only errors of Vertebra, and compares the process before and after each input.
+
+The tests of advisories (tests/faults) use it, too, for whole operations in place of readers.
+"""
 
 import contextlib
+import ipaddress
 import logging
 import os
 import resource
@@ -12,7 +16,8 @@ import time
 import typing
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +54,8 @@ _STARTS = (
     "ctypes.dlopen",
 )
 _CODE = ("compile", "pickle.find_class", "code.__new__")
-_NETWORK = ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
+_LOOKUPS = ("socket.getaddrinfo", "socket.gethostbyname")
+_NETWORK = (*_LOOKUPS, "socket.connect", "socket.bind", "socket.sendto")
 _READABLE = tuple(
     str(Path(path)) for path in {*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix, *filter(None, sys.path)}
 )
@@ -67,50 +73,66 @@ class Hanging(BaseException):
 
 
 class Watch:
-    """Reads inputs of one target, and refuses what they must not do.
+    """Reads inputs, and finds out what they must not do.
 
     Args:
-        target: The target.
-        read: Its reader.
         folder: The folder below which it may write.
+        ports: The ports of this machine that it may connect to; None allows all of them.
+        forks: Whether child processes read the inputs, which may be killed at their limits.
+        children: Returns the processor time of child processes, if it counts, too.
     """
 
-    def __init__(self, target: Target, read: Read, folder: Path) -> None:
-        self._target, self._read, self._folder = target, read, str(folder)
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        ports: Container[int] | None = (),
+        forks: bool = False,
+        children: Callable[[], float] = float,
+    ) -> None:
+        self._folder, self.ports, self._forks, self._children = str(folder), ports, forks, children
         self.outcomes: Counter[str] = Counter()
         """How many inputs were accepted, or refused by which error."""
         self.slowest = 0.0
         self.killed = 0
         """Child processes that were killed at a limit."""
         self._problems: list[str] = []
-        self._memory = _peak()
+        forget_peak()
+        self._memory, self._open_at_start = peak(), _count_open()
 
-    def __call__(self, data: bytes) -> str:
-        """Reads an input; returns `accepted`, or the name of the error that refused it.
+    def run(self, read: Callable[[], object], refusals: tuple[type[Exception], ...] = (VertebraError,)) -> str:
+        """Calls a function that reads an input; returns `accepted`, or the name of the error that refused it.
+
+        Args:
+            read: The function.
+            refusals: The errors that may refuse an input.
 
         Raises:
             FoundError: it changed something outside of the folder, took too much memory or time, or was refused with
                 a message that can control a terminal.
-            Exception: any error that is none of Vertebra's.
+            Exception: any other error.
         """
-        before, started = _state(), time.process_time()
+        before, started = _state(), self._time()
         self._problems.clear()
-        outcome = self._outcome(data)
-        seconds = time.process_time() - started
+        outcome = self._outcome(read, refusals)
+        seconds = self._time() - started
         self.slowest = max(self.slowest, seconds)
         self.outcomes[outcome] += 1
         self._compare(before, _state(), seconds)
         return outcome
 
+    def _time(self) -> float:
+        return time.process_time() + self._children()
+
     def grown(self) -> int:
         """Returns the bytes by which the process has grown at most since the watch began."""
-        return _peak() - self._memory
+        return peak() - self._memory
 
-    def _outcome(self, data: bytes) -> str:
+    def _outcome(self, read: Callable[[], object], refusals: tuple[type[Exception], ...]) -> str:
         try:
             with self._watched():
-                self._read(data)
-        except VertebraError as error:
+                read()
+        except refusals as error:
             if isinstance(error, PluginError):
                 raise FoundError(f"an input is blamed on a plugin: {error}") from error
             if not str(error).isprintable():
@@ -141,7 +163,7 @@ class Watch:
             problems.append(f"it took {seconds:.1f} s of processor time")
         if self.grown() > MOST_MEMORY:
             problems.append(f"the process has grown by {self.grown() >> 20} MB")
-        if _count_open() > _open_at_start + MOST_OPEN:
+        if _count_open() > self._open_at_start + MOST_OPEN:
             problems.append("it left files open")
         if problems:
             raise FoundError("; ".join(problems))
@@ -159,12 +181,17 @@ class Watch:
                 self._problems.append(f"changed {paths} ({event})")
         elif event in _NETWORK:
             address = arguments[1] if event in ("socket.connect", "socket.bind", "socket.sendto") else arguments
-            if not (self._target.asks and isinstance(address, tuple) and address[0] in _LOOPBACK):
+            if not (self._may_ask(address) or (event in _LOOKUPS and _is_numeric(address[0]))):
                 self._problems.append(f"used the network ({event} {address})")
-        elif event == "os.kill" and self._target.forks:
+        elif event == "os.kill" and self._forks:
             self.killed += 1
         elif event in _STARTS or (event in _CODE and not _is_of_module(event)):
             self._problems.append(f"ran code ({event} {str(arguments)[:100]})")
+
+    def _may_ask(self, address: object) -> bool:
+        if not (isinstance(address, tuple) and address[0] in _LOOPBACK):
+            return False
+        return self.ports is None or address[1:2] == () or address[1] in self.ports
 
     def _may_open(self, path: str, writes: bool) -> bool:
         if path.startswith(self._folder) or path == os.devnull:
@@ -172,6 +199,15 @@ class Watch:
         if not path.startswith(os.sep):  # of the working folder, which is below the folder, or of an open folder
             return ".." not in path.split("/")
         return not writes and (path.startswith(_READABLE) or path in _OF_SYSTEM)
+
+
+def _is_numeric(host: object) -> bool:
+    """Returns whether a host is an address: no name service is asked for it."""
+    try:
+        ipaddress.ip_address(os.fsdecode(host) if isinstance(host, bytes) else str(host))
+    except ValueError:
+        return False
+    return True
 
 
 def _is_of_module(event: str) -> bool:
@@ -200,9 +236,16 @@ def _count_open() -> int:
     return len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0  # noqa: PTH208 (three times as fast)
 
 
-def _peak() -> int:
+def peak() -> int:
+    """Returns the bytes that this process has taken at most."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def forget_peak() -> None:
+    """Has the peak begin at the memory of now, on Linux: else, less than an earlier peak would not be seen."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def _state() -> dict[str, Any]:
@@ -238,7 +281,6 @@ def _keras_state() -> dict[str, Any]:
 
 
 _installed = False
-_open_at_start = 0
 
 
 def _install() -> None:
@@ -250,12 +292,11 @@ def _install() -> None:
 
 
 @contextlib.contextmanager
-def opened(target: Target, folder: Path) -> Iterator[Watch]:
-    """Opens a target; temporary files and the working folder are below its folder until the context ends.
+def prepared(folder: Path) -> Iterator[Path]:
+    """Makes the folder of a watch; temporary files and the working folder are below it until the context ends.
 
-    Each seed is read before the watch begins: what is imported and made at the first use does not count.
+    Yields the working folder.
     """
-    global _open_at_start
     _install()
     before = signal.signal(signal.SIGPROF, _hang)
     (folder / "temporary").mkdir(parents=True)
@@ -264,13 +305,43 @@ def opened(target: Target, folder: Path) -> Iterator[Watch]:
     level = logging.root.manager.disable
     try:
         logging.disable()
-        with contextlib.chdir(folder / "files"), warnings.catch_warnings(), target.open(folder / "files") as read:
+        with contextlib.chdir(folder / "files"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            for seed in target.seeds():
-                read(seed)
-            _open_at_start = _count_open()
-            yield Watch(target, read, folder)
+            yield folder / "files"
     finally:
         logging.disable(level)
         tempfile.tempdir = temporary
         signal.signal(signal.SIGPROF, before)
+
+
+# === For the readers of bytes that are fuzzed ===
+
+
+class InputWatch(Watch):
+    """Reads inputs of one target.
+
+    Args:
+        target: The target.
+        read: Its reader.
+        folder: The folder below which it may write.
+    """
+
+    def __init__(self, target: Target, read: Read, folder: Path) -> None:
+        super().__init__(folder, ports=None if target.asks else (), forks=target.forks)
+        self._read = read
+
+    def __call__(self, data: bytes) -> str:
+        """Reads an input, as `run` does."""
+        return self.run(partial(self._read, data))
+
+
+@contextlib.contextmanager
+def opened(target: Target, folder: Path) -> Iterator[InputWatch]:
+    """Opens a target in a folder that is prepared.
+
+    Each seed is read before the watch begins: what is imported and made at the first use does not count.
+    """
+    with prepared(folder) as files, target.open(files) as read:
+        for seed in target.seeds():
+            read(seed)
+        yield InputWatch(target, read, folder)

@@ -31,6 +31,7 @@ class Service(LoopbackServer):
     data = b""
     asked = 0
     kind = "application/json"
+    encoding = "identity"
     lists_only = False
 
     def respond(self, request: Request, body: BinaryIO) -> Response:
@@ -40,7 +41,7 @@ class Service(LoopbackServer):
         if self.lists_only and "list-type" not in request.query:
             error = b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>"
             return Response(404, {"Content-Type": "application/xml"}, Content.of(error))
-        return Response(200, {"Content-Type": self.kind}, Content.of(self.data))
+        return Response(200, {"Content-Type": self.kind, "Content-Encoding": self.encoding}, Content.of(self.data))
 
 
 Connect = Callable[[Service, Any], tuple[Any, str]]

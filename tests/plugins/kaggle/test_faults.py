@@ -1,8 +1,12 @@
 """Transfers from Kaggle that go wrong (NW-03 to NW-06)."""
 
+import gzip
+
 import pytest
 
+from fuzz.watch import forget_peak, peak
 from servers import faults
+from servers.messages import Content, Response
 from servers.transfers import FILES, LARGE, TransferSuite, is_refused
 from vertebra import PresetHandle
 from vertebra.errors import SourceUnavailableError
@@ -51,3 +55,24 @@ def test_a_server_that_stalls_is_given_up(kaggle, fetch, monkeypatch):
     kaggle.publish(VARIATION, FILES)
     with pytest.raises(SourceUnavailableError, match="ReadTimeout"):
         fetch(f"kaggle://{VARIATION}/2")
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "words"),
+    [
+        (b'{"files": [], "nextPageToken": "' + b"a" * 2**28 + b'"}', "gzip", "more than 4,194,304 bytes"),
+        (b'{"files": [' + b"{}," * 300_000 + b"{}]}", "identity", "more than 50,000 objects and lists"),
+    ],
+    ids=["packed", "small objects"],
+)
+def test_a_list_that_would_take_much_memory_is_refused(kaggle, source, body, encoding, words):
+    """A response of 1 MB took 4 GB of memory when it was unpacked, and one of 1 MB of small objects 340 MB."""
+    sent = gzip.compress(body, 1) if encoding == "gzip" else body
+    response = Response(200, {"Content-Type": "application/json", "Content-Encoding": encoding}, Content.of(sent))
+    lists = {"paths": "*/ListModelInstanceVersionFiles", "methods": ("POST",)}
+    kaggle.faults = [faults.Fault("a long list", lambda *_: response, answers=True, **lists)]
+    forget_peak()
+    before = peak()
+    with pytest.raises(SourceUnavailableError, match=words):
+        source.resolve_snapshot(PresetHandle("kaggle", f"{VARIATION}/1"))
+    assert peak() - before < 50 * 2**20

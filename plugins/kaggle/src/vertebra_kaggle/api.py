@@ -138,7 +138,7 @@ class _ApiCall:
         with importing():
             from requests import HTTPError
 
-            from vertebra_kaggle.connections import RedirectedError
+            from vertebra_kaggle.connections import LongResponseError, RedirectedError
         try:
             with models(account) as api:
                 return send(api)
@@ -148,6 +148,9 @@ class _ApiCall:
             problem = (
                 f"{http.origin(endpoint())} redirects to {_target(redirected)}; a proxy or login page may be in the way"
             )
+            raise SourceUnavailableError(self.handle, problem) from None
+        except LongResponseError as long:
+            problem = f"{http.origin(endpoint())} sent a document that is too long: more than {long.limit}"
             raise SourceUnavailableError(self.handle, problem) from None
         except client_errors() as error:
             if isinstance(error, ValueError) and not isinstance(error, OSError):
