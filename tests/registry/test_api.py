@@ -147,9 +147,8 @@ def test_a_plugin_that_is_wrong_is_refused_and_the_others_stay(forget, hooks):
 # === runtime_folder ===
 
 
-def test_a_runtime_keeps_files_in_the_cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("VERTEBRA_CACHE", str(tmp_path))
-    settings.cache_clear()
+def test_a_runtime_keeps_files_in_the_cache(configure, tmp_path):
+    configure(VERTEBRA_CACHE=str(tmp_path))
     assert vertebra.runtime_folder("torch") == tmp_path / "runtimes" / "torch"
     assert list(tmp_path.iterdir()) == []
 

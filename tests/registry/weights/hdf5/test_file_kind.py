@@ -631,6 +631,16 @@ def test_refuses_too_many_datasets(path, monkeypatch):
     assert "culprit" in caught.value.problem
 
 
+def test_refuses_too_many_groups(path, monkeypatch):
+    with h5py.File(path, "w") as file:
+        for number in range(13):
+            file.create_group(f"culprit {number}")
+    job = reader_process.Job(unpack=False, seconds=60, memory=2**29, output=2**20, datasets=4)
+    monkeypatch.setattr(listing, "LISTING", job)
+    with pytest.raises(WeightsFileError, match="too many groups; at most 12 are read"):
+        open_hdf5_headers([path])
+
+
 # === Shards ===
 
 SHARDS = {

@@ -39,6 +39,8 @@ _DTYPES = (
     (h5t.STD_U32LE, "uint32"),
     (h5t.STD_U64LE, "uint64"),
 )
+_GROUPS = 3
+"""At most so many groups for each dataset that a file may have; Keras writes two, or three within other layers."""
 _OTHER_LINKS = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "a link to another file"}
 _OTHER_TYPES = {
     h5t.INTEGER: "integers of an unusual size or byte order",
@@ -91,14 +93,18 @@ def _datasets(root: Any) -> Iterator[tuple[str, Any]]:
     """Yields each dataset with its path; refuses soft and external links, and objects that have two names."""
     seen = {h5o.get_info(root).addr}
     groups = [("", root)]
-    left = JOB["datasets"]
+    left, groups_left = JOB["datasets"], _GROUPS * JOB["datasets"]
     while groups:
         parent, group = groups.pop()
         for path, name in _names(parent, group):
             with _with_path(path):
                 item = _open(group, name, seen)
                 left -= isinstance(item, h5d.DatasetID)
+                groups_left -= isinstance(item, h5g.GroupID)
                 _require(left >= 0, f"the file has too many datasets; at most {JOB['datasets']} are read")
+                _require(
+                    groups_left >= 0, f"the file has too many groups; at most {_GROUPS * JOB['datasets']} are read"
+                )
                 _require(path.count("/") < JOB["depth"], f"it is nested more than {JOB['depth']} deep")
             if isinstance(item, h5g.GroupID):
                 groups.append((f"{path}/", item))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _MOST_HEADER_BYTES = 16 * 2**20
 _MOST_TENSORS = 100_000
+_FIELDS = {"dtype", "shape", "data_offsets"}
 _MOST_DIMENSIONS = 16
 
 DTYPES = {
@@ -44,6 +45,7 @@ DTYPES = {
     "F64": "float64",
 }
 """Keras dtype names by their names in the file."""
+_ITEM_SIZES = {name: itemsize(dtype) for name, dtype in DTYPES.items()}
 
 
 class MappedTensors:
@@ -123,7 +125,7 @@ def _check_metadata(path: Path, metadata: Any) -> dict[str, str]:
 
 
 def _entry(path: Path, name: str, value: Any, data_start: int) -> TensorEntry:
-    if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
+    if not isinstance(value, dict) or value.keys() != _FIELDS:
         raise WeightsFileError(path, f"tensor {name!r} is described by {value!r}, expected dtype, shape, data_offsets")
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPES:
@@ -132,7 +134,7 @@ def _entry(path: Path, name: str, value: Any, data_start: int) -> TensorEntry:
         raise WeightsFileError(path, f"tensor {name!r} has shape {shape!r}, expected a short list of sizes")
     if not _are_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise WeightsFileError(path, f"tensor {name!r} has data_offsets {offsets!r}, expected [start, end]")
-    needed, given = math.prod(shape) * itemsize(DTYPES[dtype]), offsets[1] - offsets[0]
+    needed, given = math.prod(shape) * _ITEM_SIZES[dtype], offsets[1] - offsets[0]
     if needed != given:
         raise WeightsFileError(path, f"tensor {name!r} needs {needed} bytes for {dtype} {shape}, and has {given}")
     return TensorEntry(name, DTYPES[dtype], tuple(shape), data_start + offsets[0], given)
