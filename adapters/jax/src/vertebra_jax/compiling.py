@@ -12,6 +12,7 @@ import jax
 import keras
 
 from vertebra import layers, lora
+from vertebra_jax.bucketing import Buckets, padded
 from vertebra_jax.models import require_threads
 
 _KEPT = 8
@@ -21,16 +22,21 @@ _KEPT = 8
 def compile_backbone(backbone: Any) -> Callable[..., Any]:
     """Returns the forward pass as a jitted function; the weights are its arguments, read at each call.
 
-    It is traced for each shape of the inputs, and again if variables are added, as by `enable_lora`. Adapters with
-    equal settings have variables of equal shapes, so to switch between them causes no new trace.
+    It is traced for the first shapes of the inputs, then for a few larger ones to which other batches of tokens are
+    padded, and again if variables are added, as by `enable_lora`. Adapters with equal settings have variables of equal
+    shapes, so to switch between them causes no new trace.
     """
-    sets = VariableSets(backbone)
+    sets, buckets = VariableSets(backbone), Buckets(backbone)
 
     def compiled(inputs: Any, tokens: Any = None) -> Any:
         require_threads()
         variables, chosen = backbone.variables, {id(variable) for variable in lora.chosen_variables(backbone)}
         program = sets.program([variable for variable in variables if id(variable) not in chosen])
-        return program([variable.value for variable in variables], inputs, tokens)
+        values = [variable.value for variable in variables]
+        larger = buckets.larger(inputs, same_rows=bool(chosen)) if tokens is None else None
+        if larger is None:
+            return program(values, inputs, tokens)
+        return buckets.cut(program(values, padded(inputs, larger), None), inputs["token_ids"].shape)
 
     return compiled
 
