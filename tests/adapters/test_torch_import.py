@@ -25,9 +25,27 @@ def test_a_start_imports_no_compiler(start):
         "vertebra.use()\n"
         "import keras\n"
         "keras.layers.Dense(2)(keras.random.normal((1, 2)))\n"
-        "print(sorted({'torch._dynamo', 'sympy'} & sys.modules.keys()))"
+        "print(sorted({'torch._dynamo', 'sympy', 'jax'} & sys.modules.keys()))"
     )
     assert printed.split() == ["[]"]
+
+
+def test_jax_is_imported_when_it_is_used(start):
+    """While Keras is imported, by a module of it or of another package, and afterwards."""
+    pytest.importorskip("jax")
+    printed = start(
+        "import sys\n"
+        "from vertebra_torch.importing import _deferred_jax\n"
+        "with _deferred_jax():\n"
+        "    import jax\n"
+        "    print(hasattr(jax.monitoring, 'record_scalar'), 'jax.numpy' in sys.modules)\n"
+        "    from jax import numpy\n"
+        "    import jax.numpy as again\n"
+        "    print(numpy is again, sys.modules['jax'].__file__ == jax.__file__)\n"
+        "import jax as later\n"
+        "print(later is sys.modules['jax'], callable(later.monitoring.record_scalar), int(later.numpy.ones(3).sum()))"
+    )
+    assert printed.split() == ["True", "False", "True", "True", "True", "True", "3"]
 
 
 def test_the_compiler_skips_what_keras_excludes_from_it(start):
