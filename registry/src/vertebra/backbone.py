@@ -55,6 +55,10 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
     lora_targets: ClassVar[Sequence[str]] = ("query", "value")
     """The default targets of `enable_lora`: the query and value projections."""
 
+    reuses_structure: ClassVar[bool] = True
+    """Whether a later load with equal arguments may copy the layers of the first one, instead of calling the constructor.
+    Set this to False if the constructor reads more than its arguments, or does more than to build layers."""
+
     token_embedding: keras.layers.Embedding | None
     """The layer that embeds token ids, or None if a subclass sets none."""
 

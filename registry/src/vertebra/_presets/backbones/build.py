@@ -109,13 +109,15 @@ def build_abstract(
         WeightsMismatchError: some weight or tensor has no counterpart.
         PluginError: the translation of the preset's format has the wrong weights.
     """
-    from vertebra._weights.abstract import abstract_build
-    from vertebra._weights.layer_paths import weight_names
+    from vertebra._presets.backbones.structures import build_or_copy
 
     preset.check_layers(backbone_class, overrides)
-    with abstract_build(partial(preset.admit, backbone_class.__name__, overrides)) as created:
-        backbone = build(backbone_class, preset.description, overrides)
-    weights = weight_names(backbone)
+    backbone, weights, created = build_or_copy(
+        backbone_class,
+        preset.description.arguments | overrides,
+        partial(build, backbone_class, preset.description, overrides),
+        partial(preset.admit, backbone_class.__name__, overrides),
+    )
     try:
         match = preset.match(weights)
     except WeightsMismatchError as error:
