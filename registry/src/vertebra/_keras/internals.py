@@ -308,6 +308,13 @@ def state_of_builds() -> dict[str, Any]:
     return {name: value for name, value in ({"tracking_on": True} | known).items() if value}
 
 
+def tracker_class() -> type:
+    """Returns the class of the objects that note the attributes of a layer; public Keras has no such class."""
+    from keras.src.utils.tracking import Tracker
+
+    return Tracker  # type: ignore[no-any-return]
+
+
 def identities(value: Any) -> dict[str, Any]:
     """Returns the attributes of a Keras object that know other objects by `id`; public Keras has no copies."""
     from keras.src.ops.function import make_node_key

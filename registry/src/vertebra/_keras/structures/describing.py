@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from vertebra._keras.internals import has_drawn_seed, identities
+from vertebra._keras.internals import has_drawn_seed, identities, tracker_class
 from vertebra._keras.structures import rebuilding
 from vertebra._keras.structures.generated import Generated
 
@@ -31,7 +31,7 @@ _BY_PICKLE = {
 }
 """Classes whose instances pickle copies as a constructor would make them."""
 _OF_WRAPPERS = ("__module__", "__qualname__", "__doc__", "__kwdefaults__", "__annotations__")
-_NAMES, _PATHS, _LISTS_OF_NAMES = ("name", "_name"), ("_path", "_parent_path"), ("output_names",)
+_NAMES, _PATHS, _OUTPUTS = {"name", "_name"}, {"_path", "_parent_path"}, "output_names"
 _LEAST_IDENTITY = 2**32
 
 
@@ -55,12 +55,13 @@ class Description(pickle.Pickler):
         """The generated names that objects have."""
         self._next = rebuilding.Round([], [], [], [])
         self._known: list[Any] = []
+        self._empty: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._tracker = tracker_class()
         self._indices: dict[Any, _Call] = {}
         self._reducers: dict[type, Callable[[Any], Any]] = {
             types.FunctionType: self._function,
             types.MethodType: self._method,
             types.CellType: self._cell,
-            collections.OrderedDict: _ordered,
             _Call: _call,
         }
 
@@ -117,10 +118,10 @@ class Description(pickle.Pickler):
         return types.MethodType, (function, owner)
 
     def _function(self, function: Any) -> Any:
-        if id(function) in _OWN:
+        if function.__closure__ is None and id(function) in _OWN:
             return NotImplemented
         if not _holds_state(function):
-            return _call(self._index(function, function))
+            return _call(self._index(function.__code__ if _is_code_alone(function) else function, function))
         code = rebuilding.Code(function.__code__, function.__globals__, function.__name__, function.__defaults__)
         index = self._index((code.code, id(code.module), code.name, code.defaults), code).arguments[0]
         attributes = {name: getattr(function, name) for name in _OF_WRAPPERS} | vars(function)
@@ -142,41 +143,43 @@ class Description(pickle.Pickler):
             if known:
                 del attributes[name]
                 self._known.append(value)
-        for name, held in attributes.items():
-            if type(held) is str:
-                if name in _NAMES or name in _PATHS:
-                    attributes[name] = self._named(held, name in _NAMES)
-            elif type(held) is int:
-                attributes[name] = self._number(value, name, held)
-        for name in _LISTS_OF_NAMES:
-            if type(attributes.get(name)) is list:
-                attributes[name] = [self._token(held) for held in attributes[name]]
-        self._next.objects.append((value, attributes))
+        if type(attributes.get("seed")) is int:
+            attributes["seed"] = self._seed(value)
+        if _OUTPUTS in attributes:
+            attributes[_OUTPUTS] = [self._token(name) for name in attributes[_OUTPUTS]]
+        self._next.objects.append((value, attributes, self._empty.setdefault(tuple(empty), tuple(empty))))
         return object.__new__, (type(value),)
 
     def _container(self, value: Any) -> Any:
+        if not value and vars(value).keys() == {"tracker"}:
+            return type(value), ((), value.tracker)
         plain = dict(value) if isinstance(value, dict) else list(value)
         self._next.containers.append((value, plain, vars(value)))
         return type(value).__new__, (type(value),)
 
-    def _number(self, value: Any, name: str, number: int) -> Any:
-        if name == "seed":
-            if has_drawn_seed(value):
-                self.drawn.add(number)
-            return _Call(rebuilding.seed, number)
-        if number >= _LEAST_IDENTITY:
-            raise pickle.PicklingError(f"{type(value).__name__}.{name} may be the identity of an object")
-        return number
+    def _tracked(self, config: dict[str, tuple[Any, list[Any]]]) -> Any:
+        """Describes the lists of a tracker; all trackers of a layer class test objects by equal functions."""
+        tests = {name: test for name, (test, _) in config.items()}
+        if not all(_is_code_alone(test) for test in tests.values()):
+            return config
+        index = self._index(tuple(test.__code__ for test in tests.values()), tests).arguments[0]
+        return _Call(rebuilding.tracked, index, [held for _, held in config.values()])
 
-    def _named(self, name: str, is_name: bool) -> Any:
-        if not is_name:
-            parts = name.split("/")
-            if not any(part in self.generated.names for part in parts):
-                return name
-            return _Call(rebuilding.path, tuple(self._token(part) for part in parts))
+    def _seed(self, value: Any) -> _Call:
+        if has_drawn_seed(value):
+            self.drawn.add(value.seed)
+        return _Call(rebuilding.seed, value.seed)
+
+    def _named(self, name: str) -> Any:
         if name in self.generated.names:
             self.named[name] += 1
         return self._token(name)
+
+    def _path(self, path: str) -> Any:
+        parts = path.split("/")
+        if self.generated.names.keys().isdisjoint(parts):
+            return path
+        return _Call(rebuilding.path, tuple(self._token(part) for part in parts))
 
     def _token(self, name: str) -> Any:
         """Returns the call that makes the name of the copy, for a name that was generated."""
@@ -203,14 +206,11 @@ def _by_pickle(_: Any) -> Any:
     return NotImplemented
 
 
-def _ordered(value: Any) -> Any:
-    return NotImplemented if value else (collections.OrderedDict, ())
-
-
 _OWN = {
     id(function)
     for function in (
-        *(rebuilding.shared_value, rebuilding.function, rebuilding.name, rebuilding.path, rebuilding.seed),
+            *(rebuilding.shared_value, rebuilding.function, rebuilding.tracked),
+        *(rebuilding.name, rebuilding.path, rebuilding.seed),
     )
 }
 
@@ -229,14 +229,17 @@ def _holds_state(function: Any) -> bool:
     Raises:
         PicklingError: it has a value of which copies may need their own.
     """
-    if function.__closure__ is None and not function.__defaults__ and not vars(function):
-        return False  # as the functions of Keras's trackers, five for each layer
-    if _is_global(function):
+    if _is_code_alone(function) or _is_global(function):
         return False
     defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
     if not all(isinstance(value, _PLAIN) for value in defaults):
         raise pickle.PicklingError(f"{function.__qualname__} has defaults that are objects")
     return any([_is_state(cell.cell_contents) for cell in function.__closure__ or ()])
+
+
+def _is_code_alone(function: Any) -> bool:
+    """Says whether a function has no values of its own, like those of Keras's trackers, five for each layer."""
+    return not (function.__closure__ or function.__defaults__ or function.__kwdefaults__ or function.__dict__)
 
 
 def _is_state(content: Any) -> bool:

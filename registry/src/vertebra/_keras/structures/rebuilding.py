@@ -6,6 +6,7 @@ import io
 import pickle  # reads only bytes that this process has made
 import threading
 import types
+from collections import OrderedDict
 from typing import Any, NamedTuple
 
 from vertebra._keras.internals import identities
@@ -27,7 +28,8 @@ class Code(NamedTuple):
 class Round(NamedTuple):
     """Objects that exist, and what they are to hold: values may refer to objects of earlier rounds and of this one."""
 
-    objects: list[tuple[Any, dict[str, Any]]]
+    objects: list[tuple[Any, dict[str, Any], tuple[str, ...]]]
+    """Objects, their attributes, and the names of attributes that are empty ordered dicts."""
     cells: list[tuple[Any, Any]]
     functions: list[tuple[Any, dict[str, Any]]]
     containers: list[tuple[Any, Any, dict[str, Any]]]
@@ -56,8 +58,11 @@ def copied(data: bytes, rounds: int, shared: list[Any], fresh: Fresh) -> Any:
 
 
 def _fill(filled: Round) -> None:
-    for value, attributes in filled.objects:
-        value.__dict__.update(attributes)  # Keras's and torch's own `setattr` would track the values again
+    for value, attributes, empty in filled.objects:
+        known = value.__dict__  # Keras's and torch's own `setattr` would track the values again
+        known.update(attributes)
+        for name in empty:
+            known[name] = OrderedDict()
     for cell, content in filled.cells:
         cell.cell_contents = content
     for function, attributes in filled.functions:
@@ -80,6 +85,11 @@ def shared_value(index: int) -> Any:
 def function(index: int, closure: tuple[Any, ...]) -> Any:
     code, module, name, defaults = _copying.shared[index]
     return types.FunctionType(code, module, name, defaults, closure)
+
+
+def tracked(index: int, lists: list[list[Any]]) -> dict[str, tuple[Any, list[Any]]]:
+    tests = _copying.shared[index]
+    return {name: (test, held) for (name, test), held in zip(tests.items(), lists, strict=True)}
 
 
 def name(kind: str, number: int) -> str:
