@@ -143,6 +143,21 @@ class Description(pickle.Pickler):
             if known:
                 del attributes[name]
                 self._known.append(value)
+        empty = []
+        for name, held in attributes.items():
+            kind = type(held)
+            if kind is collections.OrderedDict:
+                if not held:
+                    empty.append(name)  # torch's modules have a dozen each
+            elif kind is str:
+                if name in _NAMES or name in _PATHS:
+                    attributes[name] = self._named(held) if name in _NAMES else self._path(held)
+            elif kind is int and held >= _LEAST_IDENTITY:
+                raise pickle.PicklingError(f"{type(value).__name__}.{name} may be the identity of an object")
+        for name in empty:
+            del attributes[name]
+        if type(value) is self._tracker:
+            attributes["config"] = self._tracked(value.config)
         if type(attributes.get("seed")) is int:
             attributes["seed"] = self._seed(value)
         if _OUTPUTS in attributes:
