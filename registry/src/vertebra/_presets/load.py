@@ -22,6 +22,7 @@ from vertebra._resolve.lockfile import check_unlocked
 from vertebra._resolve.observers import tell_observers
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._resolve.span_attributes import attributes_of_load
+from vertebra._system.garbage import no_collection
 from vertebra._system.spans import annotate, public_handle, traced
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.match import Match
@@ -135,6 +136,7 @@ def prepare(
     return PreparedLoad(described, backbone_class, preset, require_certificate(folder) if verify else None)
 
 
+@no_collection()
 def build_prepared(
     opened: PreparedLoad, overrides: dict[str, Any], report: Callable[[Match], None] | None = None
 ) -> Any:
