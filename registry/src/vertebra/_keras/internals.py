@@ -320,7 +320,7 @@ def identities(value: Any) -> dict[str, Any]:
     from keras.src.ops.function import make_node_key
 
     known = vars(value)
-    if "stored_ids" in known:  # a tracker of attributes
+    if isinstance(value, tracker_class()):
         return {"stored_ids": {name: set(map(id, held)) for name, (_, held) in value.config.items()}}
     if "_nodes_by_depth" in known:  # a functional model
         nodes = [node for level in value._nodes_by_depth.values() for node in level]
