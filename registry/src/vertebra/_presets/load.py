@@ -52,7 +52,8 @@ def load_backbone(
         raise CertificateError(preset, "verify=True needs the weights", "Pass load_weights=True, or verify=False")
     options = {"load_weights": load_weights, "verify": verify, "copy": _copies(copy)}
     opened = _open(preset, locked, asked=asked, overrides=overrides, **options)
-    backbone = build_prepared(opened, overrides)
+    with no_collection():
+        backbone = build_prepared(opened, overrides)
     if opened.certificate is not None:
         from vertebra._presets.certificate import check
 
@@ -76,7 +77,8 @@ def load_for_task(
     options = {"load_weights": load_weights, "copy": _copies(copy)}
     opened = _open(preset, locked, asked=asked, overrides=overrides, **options)
     matches: list[Match] = []
-    backbone = build_prepared(opened, overrides, matches.append)
+    with no_collection():
+        backbone = build_prepared(opened, overrides, matches.append)
     opened.tell_observers()
     description = opened.description
     if opened.preset is None:
@@ -136,7 +138,6 @@ def prepare(
     return PreparedLoad(described, backbone_class, preset, require_certificate(folder) if verify else None)
 
 
-@no_collection()
 def build_prepared(
     opened: PreparedLoad, overrides: dict[str, Any], report: Callable[[Match], None] | None = None
 ) -> Any:

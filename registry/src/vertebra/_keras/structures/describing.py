@@ -161,7 +161,7 @@ class Description(pickle.Pickler):
         if type(attributes.get("seed")) is int:
             attributes["seed"] = self._seed(value)
         if _OUTPUTS in attributes:
-            attributes[_OUTPUTS] = [self._token(name) for name in attributes[_OUTPUTS]]
+            attributes[_OUTPUTS] = self._outputs(attributes[_OUTPUTS])
         self._next.objects.append((value, attributes, self._empty.setdefault(tuple(empty), tuple(empty))))
         return object.__new__, (type(value),)
 
@@ -195,6 +195,12 @@ class Description(pickle.Pickler):
         if self.generated.names.keys().isdisjoint(parts):
             return path
         return _Call(rebuilding.path, tuple(self._token(part) for part in parts))
+
+    def _outputs(self, names: list[str]) -> list[Any]:
+        renamed = type(names)([self._token(name) for name in names])
+        if hasattr(names, "__dict__"):
+            vars(renamed).update(vars(names))
+        return renamed
 
     def _token(self, name: str) -> Any:
         """Returns the call that makes the name of the copy, for a name that was generated."""
