@@ -184,7 +184,9 @@ class Opaque:
     """An object of a plugin, whose copies might share state."""
 
 
-@pytest.mark.parametrize("unusual", [Opaque(), threading.Lock(), lambda: None, 2**40], ids=["object", "lock", "fn", "id"])
+@pytest.mark.parametrize(
+    "unusual", [Opaque(), threading.Lock(), lambda: None, 2**40], ids=["object", "lock", "fn", "id"]
+)
 def test_unusual_objects_are_refused(unusual):
     before = Generators.now()
     with abstract_build():

@@ -90,7 +90,11 @@ class Description(pickle.Pickler):
         kind = type(value)
         if isinstance(value, (type, *_NOT_COPIED)):
             return self._shared
-        if kind in _BY_PICKLE or isinstance(value, np.generic) or (isinstance(value, tuple) and hasattr(kind, "_fields")):
+        if (
+            kind in _BY_PICKLE
+            or isinstance(value, np.generic)
+            or (isinstance(value, tuple) and hasattr(kind, "_fields"))
+        ):
             return _by_pickle
         if _is_keras(kind) and not _has_slots(kind):
             return self._container if isinstance(value, list | dict | set) else self._object
@@ -230,7 +234,7 @@ def _by_pickle(_: Any) -> Any:
 _OWN = {
     id(function)
     for function in (
-            *(rebuilding.shared_value, rebuilding.function, rebuilding.tracked),
+        *(rebuilding.shared_value, rebuilding.function, rebuilding.tracked),
         *(rebuilding.name, rebuilding.path, rebuilding.seed),
     )
 }
