@@ -95,7 +95,6 @@ def preset(function: str, value: object, name: str = "preset") -> str | Path:
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
-@functools.cache
 def constructor_arguments(cls: type, base: type) -> dict[str, Any]:
     """Returns the named arguments of a class's constructor, with their types.
 

@@ -290,8 +290,8 @@ def name_counts() -> dict[str, int]:
     """Returns Keras's counts of the names that it generated in this thread, to change; public `get_uid` adds one."""
     from keras.src.backend.common import global_state
 
-    counts = global_state.get_global_attribute("object_name_uids", defaultdict(int), set_to_default=True)
-    return counts  # type: ignore[no-any-return]
+    counts: dict[str, int] = global_state.get_global_attribute("object_name_uids", defaultdict(int), True)
+    return counts
 
 
 def has_drawn_seed(value: Any) -> bool:
@@ -308,11 +308,11 @@ def state_of_builds() -> dict[str, Any]:
     return {name: value for name, value in ({"tracking_on": True} | known).items() if value}
 
 
-def tracker_class() -> type:
+def tracker_class() -> Any:
     """Returns the class of the objects that note the attributes of a layer; public Keras has no such class."""
     from keras.src.utils.tracking import Tracker
 
-    return Tracker  # type: ignore[no-any-return]
+    return Tracker
 
 
 def identities(value: Any) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Lets Python's collector of cyclic garbage wait while a program loads its first models.
 
 The collector looks through all objects of a program after some hundreds of new ones. With the modules of a framework
-imported, that is a third of the time of a load, in which nearly all objects stay in use. Most programs load a few models
-and no more. In one that loads on and on, the collector has to run, because only it frees the models that are dropped.
+imported, that is a third of the time of a load, in which nearly all objects stay in use. Most programs load a few
+models and no more. In one that loads on and on, the collector has to run: only it frees the models that are dropped.
 """
 
 from __future__ import annotations

@@ -31,6 +31,15 @@ SHARED = (type, types.ModuleType, types.CodeType, types.BuiltinFunctionType, ins
 IDENTITIES = {"stored_ids", "_nodes"}
 
 
+@pytest.fixture
+def deep():
+    """The comparison follows chains of thousands of objects."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(100_000)
+    yield
+    sys.setrecursionlimit(limit)
+
+
 def built(name, **overrides):
     """Returns a backbone without values, all its variables, and what its build generated."""
     before = Generators.now()
@@ -48,7 +57,7 @@ def from_the_same_state(state, make):
 
 
 def compare(one, other, path="", seen=None):
-    """Compares two objects with all that they hold; yields the paths at which they differ, or share a mutable object."""
+    """Compares two objects with all that they hold; yields where they differ, or share an object that can change."""
     seen = {} if seen is None else seen
     if type(one) is not type(other):
         yield f"{path}: {type(one)} and {type(other)}"
@@ -93,8 +102,8 @@ def parts(one, other):
 
 
 @each
+@pytest.mark.usefixtures("deep")
 def test_a_copy_is_what_a_build_would_be(name):
-    sys.setrecursionlimit(100_000)
     built(name)  # Keras gives the first model of a class other methods
     value, generated = built(name)
     structure, state = Structure(value, generated), Generators.now()
@@ -106,8 +115,8 @@ def test_a_copy_is_what_a_build_would_be(name):
 
 
 @each
+@pytest.mark.usefixtures("deep")
 def test_copies_share_nothing_that_changes(name):
-    sys.setrecursionlimit(100_000)
     value, generated = built(name)
     structure = Structure(value, generated)
     copies = [structure.copy() for _ in range(2)]

@@ -259,7 +259,8 @@ def _holds_state(function: Any) -> bool:
     defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
     if not all(isinstance(value, _PLAIN) for value in defaults):
         raise pickle.PicklingError(f"{function.__qualname__} has defaults that are objects")
-    return any([_is_state(cell.cell_contents) for cell in function.__closure__ or ()])
+    states = [_is_state(cell.cell_contents) for cell in function.__closure__ or ()]  # each is checked
+    return any(states)
 
 
 def _is_code_alone(function: Any) -> bool:

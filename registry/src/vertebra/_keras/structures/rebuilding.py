@@ -26,7 +26,7 @@ class Code(NamedTuple):
 
 
 class Round(NamedTuple):
-    """Objects that exist, and what they are to hold: values may refer to objects of earlier rounds and of this one."""
+    """Objects that exist, and their contents, which may refer to objects of earlier rounds and of this one."""
 
     objects: list[tuple[Any, dict[str, Any], tuple[str, ...]]]
     """Objects, their attributes, and the names of attributes that are empty ordered dicts."""

@@ -19,7 +19,7 @@ from vertebra._weights.layer_paths import weight_names
 _MOST_KEPT = 8
 _PLAIN = (type(None), bool, int, float, str)
 _kept: OrderedDict[Any, Structure | None] = OrderedDict()
-"""Structures by what they depend on, the last used one at the end; None if no copy can be made."""
+"""Structures by their keys, the last used one at the end; None if no copy can be made."""
 _lock = threading.Lock()
 
 
@@ -82,11 +82,11 @@ def _keep(key: Any, structure: Structure | None) -> None:
             _kept.popitem(last=False)
 
 
-# === What a structure depends on ===
+# === Keys ===
 
 
 def _key(backbone_class: Any, arguments: Mapping[str, Any]) -> Any:
-    """Returns what a structure depends on, or None if not all of it can be compared."""
+    """Returns all on which a structure depends, or None if not all of it can be compared."""
     if not backbone_class.reuses_structure or arguments.get("lora") or arguments.get("quantized"):
         return None
     settings = state_of_builds()
