@@ -156,6 +156,24 @@ def test_threads_load_at_once(preset, counted):
     assert all(np.array_equal(values(loaded[0]), values(other)) for other in loaded)
 
 
+def test_a_structure_that_cannot_be_copied_is_tried_three_times(preset, counted, monkeypatch):
+    described = []
+
+    class Broken:
+        def __init__(self, *_):
+            described.append(self)
+
+        def copy(self):
+            raise ValueError("another thread has drawn random numbers")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(structures, "Structure", Broken)
+        for _ in range(5):
+            counted.from_preset(preset)
+    assert counted.calls == 5
+    assert len(described) == 3
+
+
 def test_few_structures_are_kept(preset, counted):
     for tenth in range(structures._MOST_KEPT + 2):
         counted.from_preset(preset, rate=tenth / 20)

@@ -159,7 +159,7 @@ def build_prepared(
         load_warnings.untidy_preset(description, description.notes)
     else:
         runtime, checkpoint = runtimes.bind(), preset.mapped()
-        backbone, weights, match, created = build_abstract(opened.backbone_class, preset, overrides)
+        backbone, weights, match, created = build_abstract(opened.backbone_class, preset, overrides, again=True)
         load_warnings.untidy_preset(description, match.notes)
         if report is None:
             load_warnings.fresh_weights(description, match)

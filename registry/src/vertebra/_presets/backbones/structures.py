@@ -18,8 +18,10 @@ from vertebra._weights.layer_paths import weight_names
 
 _MOST_KEPT = 8
 _PLAIN = (type(None), bool, int, float, str)
-_kept: OrderedDict[Any, Structure | None] = OrderedDict()
-"""Structures by their keys, the last used one at the end; None if no copy can be made."""
+_MOST_TRIES = 3
+"""Another thread may draw random numbers during a build, whose seeds are then unknown; the next build may succeed."""
+_kept: OrderedDict[Any, tuple[Structure | None, int]] = OrderedDict()
+"""For each key the structure, if there is one, and the number of tries to describe it; the last used key at the end."""
 _lock = threading.Lock()
 
 
@@ -34,7 +36,12 @@ class AbstractBackbone(NamedTuple):
 
 
 def build_or_copy(
-    backbone_class: Any, arguments: Mapping[str, Any], build: Callable[[], Any], admit: Callable[[int], None]
+    backbone_class: Any,
+    arguments: Mapping[str, Any],
+    build: Callable[[], Any],
+    admit: Callable[[int], None],
+    *,
+    kept: bool,
 ) -> AbstractBackbone:
     """Builds a backbone without values, or copies the structure of an earlier one, which is the same.
 
@@ -43,22 +50,22 @@ def build_or_copy(
         arguments: The arguments of its constructor.
         build: Calls the constructor.
         admit: Called with the number of variables before one more is created; it raises to end the build.
+        kept: Whether structures are kept, and copied.
     """
-    key = _key(backbone_class, arguments)
-    structure = None if key is None else _used(key)
+    key = _key(backbone_class, arguments) if kept else None
+    structure, tries = _known(key)
     if structure is not None:
         with contextlib.suppress(Exception):  # whatever a copy fails with, a build tells more
             copy = AbstractBackbone(*structure.copy())
             for count in range(len(copy.created)):
                 admit(count)
             return copy
-        _keep(key, None)
     before = Generators.now()
     with abstract_build(admit) as created:
         backbone = build()
     built = AbstractBackbone(backbone, weight_names(backbone), created)
-    if key is not None and key not in _kept:
-        _keep(key, _structure(built, Generated(before)))
+    if key is not None and tries < _MOST_TRIES:
+        _keep(key, _structure(built, Generated(before)), tries + 1)
     return built
 
 
@@ -68,16 +75,17 @@ def _structure(built: AbstractBackbone, generated: Generated) -> Structure | Non
     return None
 
 
-def _used(key: Any) -> Structure | None:
+def _known(key: Any) -> tuple[Structure | None, int]:
     with _lock:
         if key in _kept:
             _kept.move_to_end(key)
-        return _kept.get(key)
+        return _kept.get(key, (None, 0))
 
 
-def _keep(key: Any, structure: Structure | None) -> None:
+def _keep(key: Any, structure: Structure | None, tries: int) -> None:
     with _lock:
-        _kept[key] = structure
+        _kept[key] = structure, tries
+        _kept.move_to_end(key)
         while len(_kept) > _MOST_KEPT:
             _kept.popitem(last=False)
 
