@@ -305,7 +305,7 @@ def state_of_builds() -> dict[str, Any]:
 
     unread = {"object_name_uids", "uninitialized_variables", "global_random_seed", "global_seed_generator"}
     known = {name: value for name, value in vars(global_state.GLOBAL_STATE_TRACKER).items() if name not in unread}
-    return {name: value for name, value in ({"tracking_on": True} | known).items() if value}
+    return {name: value for name, value in ({"tracking_on": True} | known).items() if value and "skipset" not in name}
 
 
 def tracker_class() -> Any:
