@@ -12,24 +12,16 @@ import keras
 
 from vertebra import _arguments, lora
 from vertebra._discovery import runtimes
-from vertebra._discovery.catalog import presets_of
+from vertebra._discovery.catalog import BuiltInPresets
 from vertebra._lora.choices import calls
 from vertebra._lora.choices.call_lock import call_lock
 from vertebra._lora_methods import LoraMethods
 from vertebra._weights.layer_paths import weight_names
 from vertebra._weights.quantized import quantization_plan, quantize_as_planned
 from vertebra.errors import LoraStateError
-from vertebra.specs import PresetSpec
 
 if TYPE_CHECKING:
     from vertebra._resolve.preset_folder import PresetFolder
-
-
-class _Presets:
-    """Returns the built-in presets of a backbone class; for the base class, those of all classes."""
-
-    def __get__(self, instance: object, owner: type) -> Mapping[str, PresetSpec]:
-        return presets_of(None if owner.__name__ == "Backbone" else owner.__name__)
 
 
 class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc]
@@ -47,13 +39,17 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
         name: Name of the model; None generates one from the class's name.
     """
 
-    presets = _Presets()
+    presets = BuiltInPresets()
     """The built-in presets of the class, by id."""
     lora_roles: ClassVar[Mapping[str, Sequence[str]]] = {}
     """Tuples or lists of globs of layer paths, by role that LoRA targets may name, such as `attention.query`.
     Each glob must match a layer. If only some configurations have the layer, the constructor sets `self.lora_roles`."""
     lora_targets: ClassVar[Sequence[str]] = ("query", "value")
     """The default targets of `enable_lora`: the query and value projections."""
+
+    reuses_structure: ClassVar[bool] = True
+    """Whether a later load with equal arguments may copy the layers of the first, instead of calling the constructor.
+    Set this to False if the constructor reads more than its arguments, or does more than to build layers."""
 
     token_embedding: keras.layers.Embedding | None
     """The layer that embeds token ids, or None if a subclass sets none."""

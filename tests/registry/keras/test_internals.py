@@ -393,3 +393,54 @@ def test_a_config_that_is_saved_with_weights_is_known(tmp_path):
 def test_the_layer_of_a_symbolic_tensor():
     layer = keras.layers.Dense(3)
     assert internals.layer_of(layer(keras.Input((2,)))) is layer
+
+
+# === Copies of models ===
+
+
+def functional():
+    return keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, name="low")])._functional
+
+
+@of("object_name_uids", "global_state", "get_global_attribute")
+def test_counts_of_names():
+    counts = internals.name_counts()
+    keras.layers.Dense(3)
+    before = counts["dense"]
+    assert keras.layers.Dense(3).name == f"dense_{before}"
+    assert counts["dense"] == before + 1
+
+
+@of("_init_seed")
+def test_initialisers_that_drew_their_seeds():
+    assert internals.has_drawn_seed(keras.initializers.GlorotUniform())
+    assert not internals.has_drawn_seed(keras.initializers.GlorotUniform(seed=1))
+    assert not internals.has_drawn_seed(keras.initializers.Zeros())
+
+
+@of("uninitialized_variables", "global_random_seed", "global_seed_generator", "tracking_on", "GLOBAL_STATE_TRACKER")
+def test_the_state_of_builds_has_scopes_but_no_generators():
+    before = internals.state_of_builds()
+    keras.layers.Dense(3)
+    keras.utils.set_random_seed(1)
+    keras.random.normal((2,))
+    internals.saved_attributes(network())  # Keras notes which attributes of a class are not saved
+    assert internals.state_of_builds() == before
+    with keras.name_scope("scope"):
+        assert internals.state_of_builds() != before
+
+
+@of("Tracker", "stored_ids", "_loss_ids")
+def test_identities_of_tracked_objects():
+    layer = dense()
+    assert type(layer._tracker) is internals.tracker_class()
+    assert internals.identities(layer._tracker) == {"stored_ids": layer._tracker.stored_ids}
+    assert any(layer._tracker.stored_ids.values())
+    assert internals.identities(layer) == {"_loss_ids": layer._loss_ids}
+
+
+@of("make_node_key", "_nodes_by_depth", "_nodes", "_inbound_nodes")
+def test_identities_of_nodes():
+    model = functional()
+    assert internals.identities(model) == {"_nodes": model._nodes}
+    assert len(model._nodes) == 2

@@ -338,3 +338,10 @@ def preferred(claims: list[Entry[T]], prefer: tuple[str, ...]) -> list[Entry[T]]
         if len(chosen) == 1:
             return chosen
     return claims
+
+
+class BuiltInPresets:
+    """The attribute `presets` of a backbone class: its built-in presets; for the base class, those of all classes."""
+
+    def __get__(self, instance: object, owner: type) -> Mapping[str, PresetSpec]:
+        return presets_of(None if owner.__name__ == "Backbone" else owner.__name__)

@@ -7,6 +7,7 @@ failure names the API that changed. Importing this module does not import Keras:
 from __future__ import annotations
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -280,6 +281,52 @@ def wrap_update(optimizer: Any, wrap: Callable[[Update], Update]) -> None:
 def layer_of(tensor: Any) -> Any:
     """Returns the layer that computes a symbolic tensor; public Keras has only the tensors of a layer."""
     return tensor._keras_history.operation
+
+
+# === Copies of models ===
+
+
+def name_counts() -> dict[str, int]:
+    """Returns Keras's counts of the names that it generated in this thread, to change; public `get_uid` adds one."""
+    from keras.src.backend.common import global_state
+
+    counts: dict[str, int] = global_state.get_global_attribute("object_name_uids", defaultdict(int), True)
+    return counts
+
+
+def has_drawn_seed(value: Any) -> bool:
+    """Says whether a value is an initialiser that drew its seed; public `get_config` serialises the seed."""
+    return getattr(value, "_init_seed", 0) is None
+
+
+def state_of_builds() -> dict[str, Any]:
+    """Returns what constructors may read, by name: scopes and settings of this thread. Public Keras hides scopes."""
+    from keras.src.backend.common import global_state
+
+    unread = {"object_name_uids", "uninitialized_variables", "global_random_seed", "global_seed_generator"}
+    known = {name: value for name, value in vars(global_state.GLOBAL_STATE_TRACKER).items() if name not in unread}
+    return {name: value for name, value in ({"tracking_on": True} | known).items() if value and "skipset" not in name}
+
+
+def tracker_class() -> Any:
+    """Returns the class of the objects that note the attributes of a layer; public Keras has no such class."""
+    from keras.src.utils.tracking import Tracker
+
+    return Tracker
+
+
+def identities(value: Any) -> dict[str, Any]:
+    """Returns the attributes of a Keras object that know other objects by `id`; public Keras has no copies."""
+    from keras.src.ops.function import make_node_key
+
+    known = vars(value)
+    if isinstance(value, tracker_class()):
+        return {"stored_ids": {name: set(map(id, held)) for name, (_, held) in value.config.items()}}
+    if "_nodes_by_depth" in known:  # a functional model
+        nodes = [node for level in value._nodes_by_depth.values() for node in level]
+        keys = {make_node_key(node.operation, node.operation._inbound_nodes.index(node)) for node in nodes}
+        return {"_nodes": keys}
+    return {"_loss_ids": set()} if "_loss_ids" in known else {}
 
 
 # === Saving ===

@@ -22,6 +22,7 @@ from vertebra._resolve.lockfile import check_unlocked
 from vertebra._resolve.observers import tell_observers
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._resolve.span_attributes import attributes_of_load
+from vertebra._system.garbage import no_collection
 from vertebra._system.spans import annotate, public_handle, traced
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.match import Match
@@ -51,7 +52,8 @@ def load_backbone(
         raise CertificateError(preset, "verify=True needs the weights", "Pass load_weights=True, or verify=False")
     options = {"load_weights": load_weights, "verify": verify, "copy": _copies(copy)}
     opened = _open(preset, locked, asked=asked, overrides=overrides, **options)
-    backbone = build_prepared(opened, overrides)
+    with no_collection():
+        backbone = build_prepared(opened, overrides)
     if opened.certificate is not None:
         from vertebra._presets.certificate import check
 
@@ -75,7 +77,8 @@ def load_for_task(
     options = {"load_weights": load_weights, "copy": _copies(copy)}
     opened = _open(preset, locked, asked=asked, overrides=overrides, **options)
     matches: list[Match] = []
-    backbone = build_prepared(opened, overrides, matches.append)
+    with no_collection():
+        backbone = build_prepared(opened, overrides, matches.append)
     opened.tell_observers()
     description = opened.description
     if opened.preset is None:
@@ -156,7 +159,7 @@ def build_prepared(
         load_warnings.untidy_preset(description, description.notes)
     else:
         runtime, checkpoint = runtimes.bind(), preset.mapped()
-        backbone, weights, match, created = build_abstract(opened.backbone_class, preset, overrides)
+        backbone, weights, match, created = build_abstract(opened.backbone_class, preset, overrides, again=True)
         load_warnings.untidy_preset(description, match.notes)
         if report is None:
             load_warnings.fresh_weights(description, match)

@@ -91,7 +91,7 @@ def build(backbone_class: Any, description: PresetDescription, overrides: dict[s
 
 
 def build_abstract(
-    backbone_class: Any, preset: OpenPreset, overrides: dict[str, Any], call: Call = load_call
+    backbone_class: Any, preset: OpenPreset, overrides: dict[str, Any], call: Call = load_call, *, again: bool = False
 ) -> tuple[Any, dict[str, Any], Match, list[Any]]:
     """Builds a preset's backbone without values, and finds the tensor that fills each weight.
 
@@ -100,6 +100,7 @@ def build_abstract(
         preset: The preset.
         overrides: Arguments of the class's constructor, instead of those of the config.
         call: Returns the call or command with other overrides, for the message if those would fit.
+        again: Whether the process may build the same backbone again: its structure is kept, and copied next time.
 
     Returns:
         The backbone, its weights by name, their tensors, and every variable that was created.
@@ -109,13 +110,16 @@ def build_abstract(
         WeightsMismatchError: some weight or tensor has no counterpart.
         PluginError: the translation of the preset's format has the wrong weights.
     """
-    from vertebra._weights.abstract import abstract_build
-    from vertebra._weights.layer_paths import weight_names
+    from vertebra._presets.backbones.structures import build_or_copy
 
     preset.check_layers(backbone_class, overrides)
-    with abstract_build(partial(preset.admit, backbone_class.__name__, overrides)) as created:
-        backbone = build(backbone_class, preset.description, overrides)
-    weights = weight_names(backbone)
+    backbone, weights, created = build_or_copy(
+        backbone_class,
+        preset.description.arguments | overrides,
+        partial(build, backbone_class, preset.description, overrides),
+        partial(preset.admit, backbone_class.__name__, overrides),
+        kept=again,
+    )
     try:
         match = preset.match(weights)
     except WeightsMismatchError as error:
