@@ -1,10 +1,14 @@
 """One job of one library, in a process of its own and in that library's environment.
 
-usage: libraries.py LIBRARY RUNTIME MODEL write|only-load|load|reload FOLDER [DTYPE]
+usage: libraries.py LIBRARY RUNTIME MODEL write|first|only-load|load|reload FOLDER [DTYPE]
 
-`write` saves the model with random weights. `only-load` prints, as JSON, what loading takes once the library and its
+`write` saves the model with random weights. `first` prints a line when the first output, of 1×8 tokens, is computed:
+the start of the process is for the caller to time. `only-load` prints, as JSON, what loading takes once the library and its
 framework are imported; modules that it imports only then are part of it. `load` also prints the seconds to the first
 output, of 1×8 tokens, and `reload` those of a second load, which finds nothing left to import.
+
+The environment variable BENCHMARK_DEVICE is the device of transformers' models, `cpu` without it; Vertebra and KerasHub
+take the GPU that their framework sees.
 """
 
 import json
@@ -12,10 +16,11 @@ import os
 import sys
 import time
 
-from models import MODELS, Model
+from models import Model, model_of
 from usage import measured
 
 TOKENS = [[1, 2, 3, 4, 5, 6, 7, 8]]
+DEVICE = os.environ.get("BENCHMARK_DEVICE", "cpu")
 
 
 class Vertebra:
@@ -70,22 +75,28 @@ class Transformers:
         model.to(getattr(torch, options.get("dtype", "float32"))).save_pretrained(folder)
 
     def load(self, folder: str, options: dict):
-        return self.base.from_pretrained(folder, **options)
+        model = self.base.from_pretrained(folder, **options).to(DEVICE)
+        wait_for([])
+        return model
 
     def run(self, model) -> None:
         import torch
 
         with torch.inference_mode():
-            model(torch.tensor(TOKENS))
+            model(torch.tensor(TOKENS, device=DEVICE))
+        wait_for([])
 
 
 LIBRARIES = {"vertebra": Vertebra, "kerashub": KerasHub, "transformers": Transformers}
 
 
 def wait_for(tensors) -> None:
-    """JAX copies and computes while the program goes on: what is not done yet is neither time nor memory so far."""
+    """JAX and CUDA copy and compute while the program goes on: what is not done yet is neither time nor memory so far."""
     for tensor in tensors:
         getattr(tensor, "block_until_ready", bool)()
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def seconds(function, *arguments) -> float:
@@ -97,9 +108,13 @@ def seconds(function, *arguments) -> float:
 def main() -> None:
     library, runtime, model, action, folder, *dtype = sys.argv[1:]
     options = {"dtype": dtype[0]} if dtype else {}
-    chosen = LIBRARIES[library](runtime, MODELS[model])
+    chosen = LIBRARIES[library](runtime, model_of(model))
     if action == "write":
         chosen.write(folder, options)
+        return
+    if action == "first":
+        chosen.run(chosen.load(folder, options))
+        print("{}", flush=True)
         return
     with measured() as figures:
         loaded = chosen.load(folder, options)

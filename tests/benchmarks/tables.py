@@ -1,4 +1,7 @@
-"""Rows as Markdown tables; the unit at the end of a column's title says how its numbers are written."""
+"""Rows as Markdown tables; the unit at the end of a column's title says how its numbers are written.
+
+A list of numbers is a range, such as that from one quartile to the other.
+"""
 
 import re
 from pathlib import Path
@@ -28,7 +31,8 @@ def replace_table(page: Path, name: str, table: str) -> None:
 def _text(title: str, value: Any) -> str:
     if value is None or isinstance(value, str):
         return value or "–"
-    return _WRITTEN.get(title.rpartition(", ")[2], str)(value)
+    written = _WRITTEN.get(title.rpartition(", ")[2], str)
+    return "–".join(map(written, value)) if isinstance(value, list) else written(value)
 
 
 def _ratio(value: float) -> str:

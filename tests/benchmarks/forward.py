@@ -1,0 +1,165 @@
+"""The forward pass, compiled: on torch against transformers, on JAX against KerasHub, and against the machine's limit."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from loading import RUNTIMES, preset_of
+from measure import Row, in_turn, quartiles, ratio, read_through, verdict
+from models import MODELS, model_of
+from products import layer_sizes, operations
+from turns import Waiting, waiting
+
+HERE = Path(__file__).parent
+Shape = tuple[int, int]
+"""Texts, and tokens in each."""
+TURNS: dict[Shape, tuple[int, int]] = {(1, 8): (5, 5), (1, 128): (4, 3), (8, 128): (3, 1)}
+"""For each shape, the turns of each process, and the most calls in a row that are a turn."""
+MOST_OF_TRANSFORMERS = {
+    "float32": {(1, 8): 0.65, (1, 128): 0.75, (8, 128): 0.78},
+    "bfloat16": {(1, 8): 0.8, (1, 128): 0.75, (8, 128): 0.65},
+}
+LEAST_OF_LIMIT = {("float32", (8, 128)): 0.85}
+LIMIT = "limit"
+WAYS = {
+    "torch": {"Vertebra, compiled": ("vertebra", "compiled"), "Vertebra, packed": ("vertebra", "packed")},
+    "jax": {"Vertebra, compiled": ("vertebra", "compiled")},
+}
+PEERS = {"torch": ("transformers, eager", ("transformers", "eager")), "jax": ("KerasHub, jitted", ("kerashub", "jitted"))}
+KERNELS = {"torch": ("linear", "packed"), "jax": ("matmul",)}
+FORMATS = {"vertebra": "native", "kerashub": "kerashub", "transformers": "transformers"}
+Times = dict[Shape, dict[str, list[float]]]
+"""The seconds of each turn, by shape and by what was called."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """A model in one dtype on one runtime: the processes, and how they are called."""
+
+    model: str
+    runtime: str
+    dtype: str
+    presets: Mapping[str, Path]
+    """The preset of each library."""
+    python: Mapping[str, str]
+    """The interpreter of each library."""
+    ways: Mapping[str, tuple[str, str]]
+    """By title, the library and the way in which it is called."""
+    peer: str
+    """The title of the way with which the others are compared."""
+    turns: Mapping[Shape, tuple[int, int]] = field(default_factory=lambda: TURNS)
+
+    def commands(self) -> dict[str, list[str]]:
+        """Returns the command line of each process, by library, and that of the limit."""
+        lines = {
+            library: [
+                self.python[library],
+                str(HERE / "forward_pass.py"),
+                *(library, self.runtime, self.model, self.dtype, str(self.presets[library])),
+            ]
+            for library, _ in self.ways.values()
+        }
+        products = [self.python["vertebra"], str(HERE / "products.py"), self.runtime, self.dtype]
+        return lines | {LIMIT: [*products, str(self.presets["vertebra"])]}
+
+    def kernels(self) -> dict[str, tuple[str, str]]:
+        """Returns the kernels of the limit, by title, as `ways` has those of the libraries."""
+        return {f"{LIMIT}: {kernel}": (LIMIT, kernel) for kernel in KERNELS[self.runtime]}
+
+
+def measure_forward(
+    dtype: str,
+    runs: int,
+    peers: Path,
+    work: Path,
+    models: Sequence[str] = tuple(MODELS),
+    runtimes: Sequence[str] = RUNTIMES,
+) -> list[Row]:
+    """Measures forward passes for each of three shapes.
+
+    Args:
+        dtype: The dtype of weights and computation.
+        runs: How many groups of processes there are, one after the other.
+        peers: The interpreter of the environment with KerasHub and transformers.
+        work: A folder for the presets.
+        models: Names in `MODELS`.
+        runtimes: The runtimes.
+    """
+    matches = [match_of(name, runtime, dtype, peers, work) for name in models for runtime in runtimes]
+    return [row for match in matches for row in rows(match, together(times_of(match) for _ in range(runs)))]
+
+
+def match_of(name: str, runtime: str, dtype: str, peers: Path, work: Path) -> Match:
+    """Returns one of `MODELS` beside its peer; presets in float32 serve both dtypes, as each library casts them."""
+    peer, way = PEERS[runtime]
+    ways = {**WAYS[runtime], peer: way}
+    libraries = {library for library, _ in ways.values()}
+    presets = {library: preset_of(work, peers, name, FORMATS[library]) for library in libraries}
+    for folder in presets.values():
+        read_through(folder)
+    python = {library: sys.executable if library == "vertebra" else str(peers) for library in libraries}
+    return Match(name, runtime, dtype, presets, python, ways, peer)
+
+
+def times_of(match: Match) -> Times:
+    """Runs one group of processes, in turn for each shape."""
+    found = {}
+    with waiting(match.commands()) as processes:
+        ways = match.ways | match.kernels()
+        for shape, (turns, calls) in match.turns.items():
+            for title, (process, way) in ways.items():
+                _call(processes[process], way, shape, 2)  # compiles, and warms up
+            asks = {title: partial(_call, processes[process], way, shape, calls) for title, (process, way) in ways.items()}
+            found[shape] = in_turn(turns, **asks)
+    return found
+
+
+def together(groups: Sequence[Times]) -> Times:
+    """Returns the turns of several groups as those of one."""
+    first, *others = groups
+    for other in others:
+        for shape, times in other.items():
+            for title, seconds in times.items():
+                first[shape][title] += seconds
+    return first
+
+
+def rows(match: Match, times: Times) -> list[Row]:
+    """Returns a row for each shape and way."""
+    return [_row(match, shape, title, times[shape]) for shape in times for title in match.ways]
+
+
+def _call(process: Waiting, way: str, shape: Shape, calls: int) -> float | None:
+    return process.ask(f"{way} {shape[0]} {shape[1]} {calls}")
+
+
+def _row(match: Match, shape: Shape, title: str, times: Mapping[str, list[float]]) -> Row:
+    own = times[title]
+    limit = min((times[kernel] for kernel in match.kernels() if None not in times[kernel]), key=median)
+    work = operations(layer_sizes(match.presets["vertebra"]), *shape)
+    row = {
+        "model": f"{model_of(match.model).title}, {match.runtime}",
+        "shape": f"{shape[0]}×{shape[1]}",
+        "computed by": f"*{title}*" if title == match.peer else title,
+        "time, ms": median(own) * 1000,
+        "quartiles, ms": [1000 * value for value in quartiles(own)],
+        "of the peer's, %": ratio(own, times[match.peer]),
+        "limit, ms": median(limit) * 1000,
+        "limit, GFLOP/s": round(work / median(limit) / 1e9),
+        "of the limit, %": ratio(limit, own),
+    }
+    return row | {"bars": None if title == match.peer else verdict(_bars(match, shape, row))}
+
+
+def _bars(match: Match, shape: Shape, row: Row) -> dict[str, bool]:
+    """Returns whether each bar holds; the bars are of passes on torch."""
+    bars = {}
+    if match.runtime == "torch":
+        if shape in MOST_OF_TRANSFORMERS[match.dtype]:
+            bars["time"] = row["of the peer's, %"] <= MOST_OF_TRANSFORMERS[match.dtype][shape]
+        if (match.dtype, shape) in LEAST_OF_LIMIT:
+            bars["limit"] = row["of the limit, %"] >= LEAST_OF_LIMIT[match.dtype, shape]
+    return bars
