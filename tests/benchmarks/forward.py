@@ -1,4 +1,4 @@
-"""The forward pass, compiled: on torch against transformers, on JAX against KerasHub, and against the machine's limit."""
+"""Compiled forward passes: on torch against transformers, on JAX against KerasHub, and against the machine's limit."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,10 @@ WAYS = {
     "torch": {"Vertebra, compiled": ("vertebra", "compiled"), "Vertebra, packed": ("vertebra", "packed")},
     "jax": {"Vertebra, compiled": ("vertebra", "compiled")},
 }
-PEERS = {"torch": ("transformers, eager", ("transformers", "eager")), "jax": ("KerasHub, jitted", ("kerashub", "jitted"))}
+PEERS = {
+    "torch": ("transformers, eager", ("transformers", "eager")),
+    "jax": ("KerasHub, jitted", ("kerashub", "jitted")),
+}
 KERNELS = {"torch": ("linear", "packed"), "jax": ("matmul",)}
 FORMATS = {"vertebra": "native", "kerashub": "kerashub", "transformers": "transformers"}
 Times = dict[Shape, dict[str, list[float]]]
@@ -110,10 +113,9 @@ def times_of(match: Match) -> Times:
     with waiting(match.commands()) as processes:
         ways = match.ways | match.kernels()
         for shape, (turns, calls) in match.turns.items():
-            for title, (process, way) in ways.items():
-                _call(processes[process], way, shape, 2)  # compiles, and warms up
-            asks = {title: partial(_call, processes[process], way, shape, calls) for title, (process, way) in ways.items()}
-            found[shape] = in_turn(turns, **asks)
+            asks = {title: partial(_call, processes[process], way, shape) for title, (process, way) in ways.items()}
+            in_turn(1, **{title: partial(ask, 2) for title, ask in asks.items()})  # compiles, and warms up
+            found[shape] = in_turn(turns, **{title: partial(ask, calls) for title, ask in asks.items()})
     return found
 
 

@@ -2,16 +2,16 @@
 
 usage: forward_pass.py LIBRARY RUNTIME MODEL DTYPE FOLDER
 
-A line is `WAY BATCH LENGTH CALLS`; its answer is the median of the seconds of at most that many calls in a row. Ways are
-`eager`, `compiled` and `packed` of Vertebra, `jitted` of KerasHub, and `eager` of transformers. Once a shape was asked
-for in a way, it is compiled.
+A line is `WAY BATCH LENGTH CALLS`; its answer is the median of the seconds of at most that many calls in a row. Ways
+are `eager`, `compiled` and `packed` of Vertebra, `jitted` of KerasHub, and `eager` of transformers. A way is compiled
+for a shape at its first call.
 """
 
 import json
 import sys
 from functools import partial
 
-from libraries import DEVICE, KerasHub, Transformers, Vertebra, wait_for
+from libraries import DEVICE, KerasHub, Transformers, Vertebra, complete
 from measure import seconds_in_a_row
 from models import model_of
 
@@ -86,11 +86,6 @@ def token_ids(vocabulary_size: int, batch: int, length: int):
     import numpy as np
 
     return np.random.default_rng(0).integers(0, vocabulary_size, (batch, length)).astype("int32")
-
-
-def complete(forward, inputs) -> None:
-    outputs = forward(inputs)
-    wait_for(outputs.values() if isinstance(outputs, dict) else [outputs])
 
 
 def main() -> None:

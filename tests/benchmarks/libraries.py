@@ -3,9 +3,9 @@
 usage: libraries.py LIBRARY RUNTIME MODEL write|first|only-load|load|reload FOLDER [DTYPE]
 
 `write` saves the model with random weights. `first` prints a line when the first output, of 1×8 tokens, is computed:
-the start of the process is for the caller to time. `only-load` prints, as JSON, what loading takes once the library and its
-framework are imported; modules that it imports only then are part of it. `load` also prints the seconds to the first
-output, of 1×8 tokens, and `reload` those of a second load, which finds nothing left to import.
+the start of the process is for the caller to time. `only-load` prints, as JSON, what loading takes once the library and
+its framework are imported; modules that it imports only then are part of it. `load` also prints the seconds to the
+first output, of 1×8 tokens, and `reload` those of a second load, which finds nothing left to import.
 
 The environment variable BENCHMARK_DEVICE is the device of transformers' models, `cpu` without it; Vertebra and KerasHub
 take the GPU that their framework sees.
@@ -44,8 +44,7 @@ class Vertebra:
 
         tokens = np.array(TOKENS, "int32")
         values = {"token_ids": tokens, "padding_mask": np.ones_like(tokens), "segment_ids": np.zeros_like(tokens)}
-        outputs = backbone({name: values[name] for name in backbone.input})
-        wait_for(outputs.values() if isinstance(outputs, dict) else [outputs])
+        complete(backbone, {name: values[name] for name in backbone.input})
 
 
 class KerasHub(Vertebra):
@@ -90,8 +89,14 @@ class Transformers:
 LIBRARIES = {"vertebra": Vertebra, "kerashub": KerasHub, "transformers": Transformers}
 
 
+def complete(forward, inputs) -> None:
+    """Calls a model, and waits for its outputs."""
+    outputs = forward(inputs)
+    wait_for(outputs.values() if isinstance(outputs, dict) else [outputs])
+
+
 def wait_for(tensors) -> None:
-    """JAX and CUDA copy and compute while the program goes on: what is not done yet is neither time nor memory so far."""
+    """JAX and CUDA compute while the program goes on: what is not done yet is neither time nor memory so far."""
     for tensor in tensors:
         getattr(tensor, "block_until_ready", bool)()
     torch = sys.modules.get("torch")

@@ -60,7 +60,7 @@ def median(values: list[Any]) -> Any:
 
 
 def seconds_in_a_row(call: Callable[[], Any], most: int) -> float:
-    """Returns the median time of calls in a row: one, and then as many as begin within half a second, up to a number."""
+    """Returns the median time of calls in a row: as many as begin within half a second, from one to a number."""
     times: list[float] = []
     while not times or (len(times) < most and sum(times) < MOST_IN_A_ROW):
         start = time.perf_counter()

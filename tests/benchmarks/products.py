@@ -2,9 +2,9 @@
 
 usage: products.py RUNTIME DTYPE FOLDER
 
-FOLDER is a native preset, whose weights say the sizes; the values are random. A line is `KERNEL BATCH LENGTH CALLS`; its
-answer is the median of the seconds of at most that many passes in a row, or null if this machine has no such kernel. Kernels are
-`linear` and oneDNN's `packed` on torch, and `matmul` on JAX.
+FOLDER is a native preset, whose weights say the sizes; the values are random. A line is `KERNEL BATCH LENGTH CALLS`;
+its answer is the median of the seconds of at most that many passes in a row, or null if this machine has no such kernel.
+Kernels are `linear` and oneDNN's `packed` on torch, and `matmul` on JAX.
 """
 
 import json
@@ -83,7 +83,8 @@ class JaxKernels:
         random = np.random.default_rng(0)
         self.jax, self.dtype, self.each = jax, dtype, [each for *_, each in sizes]
         self.weights = [
-            jax.numpy.asarray(random.normal(size=(inputs, outputs)) / inputs**0.5, dtype) for inputs, outputs, _ in sizes
+            jax.numpy.asarray(random.normal(size=(inputs, outputs)) / inputs**0.5, dtype)
+            for inputs, outputs, _ in sizes
         ]
         self.kernels = {"matmul": self.matmul}
 
@@ -97,16 +98,14 @@ class JaxKernels:
         return lambda: wait_for(compiled(rows, self.weights))
 
     def products(self, rows: dict, weights: list) -> list:
-        return [
-            rows[f"{each} {weight.shape[0]}"] @ weight for weight, each in zip(weights, self.each, strict=True)
-        ]
+        return [rows[f"{each} {weight.shape[0]}"] @ weight for weight, each in zip(weights, self.each, strict=True)]
 
 
 KERNELS = {"torch": TorchKernels, "jax": JaxKernels}
 
 
 def layer_sizes(folder: Path) -> list[tuple[int, int, bool]]:
-    """Returns the inputs and outputs of each dense layer of a native preset, and whether it gets a row for each token."""
+    """Returns inputs and outputs of each dense layer of a native preset, and whether it gets a row for each token."""
     with (folder / "model.safetensors").open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))
