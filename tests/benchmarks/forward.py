@@ -1,12 +1,13 @@
 """Compiled forward passes: on torch against transformers, on JAX against KerasHub, and against the machine's limit."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import median
 
+import machine
 from loading import RUNTIMES, preset_of
 from measure import Row, in_turn, quartiles, ratio, read_through, verdict
 from models import MODELS, model_of
@@ -119,7 +120,7 @@ def times_of(match: Match) -> Times:
     return found
 
 
-def together(groups: Sequence[Times]) -> Times:
+def together(groups: Iterable[Times]) -> Times:
     """Returns the turns of several groups as those of one."""
     first, *others = groups
     for other in others:
@@ -153,6 +154,8 @@ def _row(match: Match, shape: Shape, title: str, times: Mapping[str, list[float]
         "limit, GFLOP/s": round(work / median(limit) / 1e9),
         "of the limit, %": ratio(limit, own),
     }
+    if match.dtype == "bfloat16":
+        row["the processor's products"] = "bfloat16" if machine.has_bfloat16_products() else "float32 alone"
     return row | {"bars": None if title == match.peer else verdict(_bars(match, shape, row))}
 
 

@@ -3,7 +3,7 @@
 usage: products.py RUNTIME DTYPE FOLDER
 
 FOLDER is a native preset, whose weights say the sizes; the values are random. A line is `KERNEL BATCH LENGTH CALLS`;
-its answer is the median of the seconds of at most that many passes in a row, or null if this machine has no such kernel.
+its answer is the median of the seconds of at most that many passes in a row, or null if the machine has no such kernel.
 Kernels are `linear` and oneDNN's `packed` on torch, and `matmul` on JAX.
 """
 

@@ -13,7 +13,7 @@ from measure import Row
 def markdown(rows: list[Row]) -> str:
     """Returns a table with a line for each row; what was not measured is a dash."""
     titles = list(rows[0])
-    lines = [titles, ["---" if isinstance(rows[0][title], str) else "---:" for title in titles]]
+    lines = [titles, ["---" if _is_text(rows, title) else "---:" for title in titles]]
     lines += [[_text(title, row[title]) for title in titles] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -26,6 +26,10 @@ def replace_table(page: Path, name: str, table: str) -> None:
         raise SystemExit(f"{page} has no place for the table {name!r}; write {mark.strip()} where it belongs")
     text = re.sub(rf"{re.escape(mark)}(\|.*\n)*", lambda _: f"{mark}{table}\n", text)
     page.write_text(text, encoding="utf-8")
+
+
+def _is_text(rows: list[Row], title: str) -> bool:
+    return all(row[title] is None or isinstance(row[title], str) for row in rows)
 
 
 def _text(title: str, value: Any) -> str:
