@@ -52,9 +52,11 @@ class Match:
     """The interpreter of each library."""
     ways: Mapping[str, tuple[str, str]]
     """By title, the library and the way in which it is called."""
-    peer: str
-    """The title of the way with which the others are compared."""
+    peer: str | None
+    """The title of the way with which the others are compared, if there is one."""
     turns: Mapping[Shape, tuple[int, int]] = field(default_factory=lambda: TURNS)
+    on_processor: bool = True
+    """Whether the passes run on a processor: the bars are for these."""
 
     def commands(self) -> dict[str, list[str]]:
         """Returns the command line of each process, by library, and that of the limit."""
@@ -149,12 +151,12 @@ def _row(match: Match, shape: Shape, title: str, times: Mapping[str, list[float]
         "computed by": f"*{title}*" if title == match.peer else title,
         "time, ms": median(own) * 1000,
         "quartiles, ms": [1000 * value for value in quartiles(own)],
-        "of the peer's, %": ratio(own, times[match.peer]),
+        "of the peer's, %": ratio(own, times[match.peer]) if match.peer else None,
         "limit, ms": median(limit) * 1000,
         "limit, GFLOP/s": round(work / median(limit) / 1e9),
         "of the limit, %": ratio(limit, own),
     }
-    if match.dtype == "bfloat16":
+    if match.on_processor and match.dtype == "bfloat16":
         row["the processor's products"] = "bfloat16" if machine.has_bfloat16_products() else "float32 alone"
     return row | {"bars": None if title == match.peer else verdict(_bars(match, shape, row))}
 
@@ -162,7 +164,7 @@ def _row(match: Match, shape: Shape, title: str, times: Mapping[str, list[float]
 def _bars(match: Match, shape: Shape, row: Row) -> dict[str, bool]:
     """Returns whether each bar holds; the bars are of passes on torch."""
     bars = {}
-    if match.runtime == "torch":
+    if match.on_processor and match.runtime == "torch":
         if shape in MOST_OF_TRANSFORMERS[match.dtype]:
             bars["time"] = row["of the peer's, %"] <= MOST_OF_TRANSFORMERS[match.dtype][shape]
         if (match.dtype, shape) in LEAST_OF_LIMIT:

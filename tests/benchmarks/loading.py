@@ -100,10 +100,15 @@ def _bars(what: str, row: Row, share: float) -> dict[str, bool]:
     """Returns whether each bar of a load holds; the loads of other libraries have none."""
     if not what.endswith("preset"):
         return {}
-    is_copied = row["model"].endswith("jax") and what != "native preset"
     bars = {}
     if what == "native preset":
         bars = {"time": row["of KerasHub, ×"] <= MOST_OF_KERASHUB, "memory": share <= MOST_OF_WEIGHTS}
     elif what == "transformers preset":
         bars = {"first": row["of transformers, ×"] <= MOST_OF_TRANSFORMERS}
-    return bars | {"again": row["again of transformers, ×"] <= (MOST_AGAIN_COPIED if is_copied else MOST_AGAIN)}
+    return bars | {"again": row["again of transformers, ×"] <= most_again(row["model"], what)}
+
+
+def most_again(model: str, what: str) -> float:
+    """Returns the bar of a second load, as a share of transformers'."""
+    is_copied = model.endswith("jax") and not what.endswith("native preset")
+    return MOST_AGAIN_COPIED if is_copied else MOST_AGAIN

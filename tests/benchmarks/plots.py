@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import loading
 import matplotlib
+import starting
+import training
 from forward import MOST_OF_TRANSFORMERS
 from growth import COUNTS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from measure import Row
 
 INK, GREY = "#010203", "#777777"
@@ -22,6 +26,8 @@ COLOURS = {
     "torch": "#4f6bed",
     "jax": "#2e9e6b",
 }
+BAR: dict[str, Any] = {"marker": "|", "linestyle": "none", "color": INK, "markersize": 13, "markeredgewidth": 2}
+"""How a bar is drawn: the share that a figure may reach at most."""
 STYLE = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -66,7 +72,8 @@ def for_page(svg: str, name: str, title: str) -> str:
     """Returns an SVG that can be part of a page: without a prolog, with a title, and with styles and ids of its own."""
     svg = svg[svg.index("<svg ") :].replace(INK, "currentColor")
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'<g id="\w+_\d+">', "<g>", svg)  # nothing refers to the names of groups
+    svg = re.sub(r'<g id="[\w.]+_\d+">', "<g>", svg)  # nothing refers to the names of groups
+    svg = re.sub(r"font-family: [^;\"]+", "font-family: system-ui, sans-serif", svg)
     svg = svg.replace("*{", f"#plot-{name} *{{")
     svg = re.sub(r' width="[\d.]+pt"| height="[\d.]+pt"', "", svg, count=2)
     start = f'<svg id="plot-{name}" color="{GREY}" '
@@ -111,7 +118,7 @@ def forward_panel(axes: Axes, rows: list[Row], dtype: str) -> None:
         heights = [shapes.index(shape) + offset for shape in shares]
         axes.plot(list(shares.values()), heights, "o", color=COLOURS.get(title, GREY), label=title)
     bars = list(MOST_OF_TRANSFORMERS[dtype].values())
-    axes.plot(bars, range(len(bars)), "|", color=INK, markersize=16, label="bar, torch")
+    axes.plot(bars, range(len(bars)), **BAR, label="bar, torch")
     as_shares(axes, shapes)
 
 
@@ -128,28 +135,51 @@ def libraries(records: Records) -> Figure | None:
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=rows)
     for panel, (title, shares) in zip(axes[:, 0], panels.items(), strict=True):
         panel.set_title(title, loc="left")
-        for number, (label, share) in enumerate(shares.items()):
+        for number, (label, (share, bar)) in enumerate(shares.items()):
             panel.plot([share], [number], "o", color=COLOURS["jax" if ", jax" in label else "torch"])
+            if bar is not None:
+                panel.plot([bar], [number], **BAR)
         as_shares(panel, list(shares))
     return figure
 
 
-def library_shares(records: Records) -> Iterator[tuple[str, dict[str, float]]]:
-    """Yields the title of each panel, and its shares by label."""
+def library_shares(records: Records) -> Iterator[tuple[str, dict[str, tuple[float, float | None]]]]:
+    """Yields the title of each panel, and by label its shares, each with its bar."""
 
-    def own(name: str, column: str, share: str) -> dict[str, float]:
+    def own(name: str, column: str, share: str, bar: Callable[[Row], float | None]):
         rows = records.get(name, {"rows": []})["rows"]
         return {
-            f"{row['model']}{detail(row[column])}": row[share]
+            f"{row['model']}{detail(row[column])}": (row[share], bar(row))
             for row in rows
             if not is_peer(row[column]) and row[share] is not None
         }
 
-    yield "LoRA step, of KerasHub's or PEFT's", own("training", "trained by", "of the peer's, %")
-    yield "peak memory of training, of KerasHub's or PEFT's", own("training", "trained by", "of the peer's, whole, %")
-    yield "second load, of transformers'", own("loading", "loaded", "again of transformers, ×")
-    yield "start to first output, of transformers'", own("starting", "started", "of transformers', %")
-    yield "start to first output, of KerasHub's", own("starting", "started", "of KerasHub's, %")
+    def of_step(row: Row) -> float:
+        return training.MOST_OF_PEFT if is_compared_with_peft(row) else training.MOST_OF_KERASHUB
+
+    def of_memory(row: Row) -> float | None:
+        return training.MOST_OF_PEFT_MEMORY if is_compared_with_peft(row) else None
+
+    def of_load(row: Row) -> float:
+        return loading.most_again(row["model"], row["loaded"])
+
+    def of_transformers(row: Row) -> float | None:
+        return starting.MOST_OF_TRANSFORMERS.get(runtime_of(row))
+
+    def of_kerashub(row: Row) -> float | None:
+        return starting.MOST_OF_KERASHUB.get(runtime_of(row))
+
+    steps, peers = ("training", "trained by"), "of KerasHub's or PEFT's"
+    yield f"LoRA step, {peers}", own(*steps, "of the peer's, %", of_step)
+    yield f"peak memory of training, {peers}", own(*steps, "of the peer's, whole, %", of_memory)
+    yield "second load, of transformers'", own("loading", "loaded", "again of transformers, ×", of_load)
+    starts = ("starting", "started")
+    yield "start to first output, of transformers'", own(*starts, "of transformers', %", of_transformers)
+    yield "start to first output, of KerasHub's", own(*starts, "of KerasHub's, %", of_kerashub)
+
+
+def is_compared_with_peft(row: Row) -> bool:
+    return training.PEERS[row["trained by"]] == training.PEFT
 
 
 def detail(title: str) -> str:
@@ -229,5 +259,6 @@ def as_shares(axes: Axes, labels: list[str]) -> None:
     axes.set_yticks(range(len(labels)), [textwrap.shorten(label, 60, placeholder=" …") for label in labels])
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlim(0, max(1.2, axes.get_xlim()[1]))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter("{x:.0%}")
     axes.tick_params(length=2)

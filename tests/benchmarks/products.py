@@ -4,7 +4,7 @@ usage: products.py RUNTIME DTYPE FOLDER
 
 FOLDER is a native preset, whose weights say the sizes; the values are random. A line is `KERNEL BATCH LENGTH CALLS`;
 its answer is the median of the seconds of at most that many passes in a row, or null if the machine has no such kernel.
-Kernels are `linear` and oneDNN's `packed` on torch, and `matmul` on JAX.
+Kernels are `linear` and oneDNN's `packed` on torch, and `matmul` on JAX. `copy` copies the weights to torch's device.
 """
 
 import json
@@ -34,7 +34,7 @@ class TorchKernels:
         self.torch, self.dtype = torch, getattr(torch, dtype)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.weights = [(self.random(outputs, inputs) / inputs**0.5, each) for inputs, outputs, each in sizes]
-        self.kernels = {"linear": self.linear, "packed": self.packed}
+        self.kernels = {"linear": self.linear, "packed": self.packed, "copy": self.copy}
 
     def random(self, *shape: int):
         return self.torch.randn(*shape, device=self.device).to(self.dtype)
@@ -54,6 +54,16 @@ class TorchKernels:
             for weight, each in self.weights
         ]
         return self.passing(laid_out, batch, length, product)
+
+    def copy(self, _batch: int, _length: int):
+        host = [weight.cpu() for weight, _ in self.weights]
+
+        def run() -> None:
+            for weight in host:
+                weight.to(self.device)
+            wait_for([])
+
+        return run
 
     def product(self, inputs, weight):
         return self.torch.nn.functional.linear(inputs, weight)

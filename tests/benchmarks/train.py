@@ -25,7 +25,7 @@ def main() -> None:
         step, figures["trained"] = LOOPS[library, loop](chosen.load(folder, {"dtype": dtype[0]} if dtype else {}))
         for _ in sys.stdin:
             print(seconds(step), flush=True)
-    print(json.dumps(figures | {"peak_mb": peak_rss_mb()}))
+    print(json.dumps(figures | {"peak_mb": peak_rss_mb(), "gpu_mb": peak_gpu_mb()}))
 
 
 def keras_loop(backbone):
@@ -76,6 +76,12 @@ def torch_loop(parameters, forward):
         wait_for([])
 
     return step, count(trained)
+
+
+def peak_gpu_mb() -> float:
+    """Returns the peak of the memory that torch took on a GPU."""
+    torch = sys.modules.get("torch")
+    return torch.cuda.max_memory_allocated() / 2**20 if torch and torch.cuda.is_available() else 0
 
 
 def hidden_states(outputs):
