@@ -84,6 +84,7 @@ def measure(setting: Setting, gpu: str, start: float, seconds: float, out: Path)
     found = {"gpu": gpu, "date": facts["date"], "machine": facts["machine"], "tables": {}, "failed": {}, "left_out": []}
     for table, title, job in jobs(setting):
         left = seconds - (time.monotonic() - start) - LEAST_SECONDS
+        outcome = "done"
         try:
             if left < LEAST_SECONDS:
                 raise OutOfTimeError
@@ -91,12 +92,14 @@ def measure(setting: Setting, gpu: str, start: float, seconds: float, out: Path)
                 found["tables"].setdefault(table, []).extend(job())
         except OutOfTimeError:
             found["left_out"].append(title)
+            outcome = "no time"
         except Exception as error:
             found["failed"][title] = str(error)[-500:]
+            outcome = "failed"
         found["seconds"] = round(time.monotonic() - start)
         (out / "gpu.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         (out / "gpu.md").write_text(report(found), encoding="utf-8")
-        print(f"{found['seconds']:4} s  {title}", flush=True)
+        print(f"{found['seconds']:4} s  {title}: {outcome}", flush=True)
     print(f"\n{report(found)}")
     return found
 
