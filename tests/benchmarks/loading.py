@@ -16,6 +16,7 @@ WRITERS = {"native": "vertebra", "kerashub": "kerashub", "transformers": "transf
 MOST_OF_KERASHUB, MOST_OF_TRANSFORMERS, MOST_OF_WEIGHTS = 1 / 20, 1 / 2, 0.1
 MOST_AGAIN, MOST_AGAIN_COPIED = 1.0, 2.0
 """Of transformers' second load: in general, and on JAX from formats whose tensors JAX cannot view."""
+LIMIT = "limit"
 Results = Mapping[str, Sequence[Mapping[str, float]]]
 """The figures of each load, turn by turn."""
 
@@ -44,7 +45,7 @@ def measure_bfloat16(runs: int, peers: Path, work: Path, runtimes: Sequence[str]
 
 def command(peers: Path, library: str, runtime: str, model: str, action: str, folder: Path, *dtype: str) -> list[str]:
     """Returns the command line of one job of one library, in its own environment."""
-    python = sys.executable if library == "vertebra" else str(peers)
+    python = str(peers) if library in ("kerashub", "transformers") else sys.executable
     return [python, str(HERE / "libraries.py"), library, runtime, model, action, str(folder), *dtype]
 
 
@@ -67,9 +68,11 @@ def _rows(runs: int, peers: Path, work: Path, name: str, runtime: str, *dtype: s
     }
     loads["KerasHub"] = command(peers, "kerashub", runtime, name, "load", presets["kerashub"], *dtype)
     loads["transformers"] = command(peers, "transformers", "torch", name, "reload", presets["transformers"], *dtype)
+    # The least that a load without copies does.
+    loads[LIMIT] = command(peers, "views", runtime, name, "reload", presets["native"], *dtype)
     results = in_turn(runs, **{what: partial(figures, load) for what, load in loads.items()})
     size = sum(path.stat().st_size for path in presets["native"].glob("*.safetensors")) / 2**20
-    return [_row(f"{MODELS[name].title}, {runtime}", what, results, size) for what in loads]
+    return [_row(f"{MODELS[name].title}, {runtime}", what, results, size) for what in loads if what != LIMIT]
 
 
 def _row(model: str, what: str, results: Results, size: float) -> Row:
@@ -78,6 +81,7 @@ def _row(model: str, what: str, results: Results, size: float) -> Row:
 
     own = median(results[what])
     again = times(what, "again") if "again" in own else None
+    limit = times(LIMIT, "again")
     row = {
         "model": model,
         "loaded": f"from a {what}" if what.endswith("preset") else f"*by {what} itself*",
@@ -88,6 +92,8 @@ def _row(model: str, what: str, results: Results, size: float) -> Row:
         "again, s": own.get("again"),
         "again, quartiles, s": quartiles(again) if again else None,
         "again of transformers, ×": ratio(again, times("transformers", "again")) if again else None,
+        "limit, ms": 1000 * median(limit),
+        "again, of the limit, %": ratio(limit, again) if again else None,
         "to first output, s": own["first_output"],
         "anonymous, MB": own["anonymous_mb"],
         "anonymous, %": own["anonymous_mb"] / size,
