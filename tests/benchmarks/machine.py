@@ -18,6 +18,7 @@ def facts() -> dict[str, object]:
     return {
         "processor": processor(),
         "cores": os.cpu_count(),
+        "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
         "vectors": [flag for flag in VECTORS if flag in flags],
         "bfloat16_products": has_bfloat16_products(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
