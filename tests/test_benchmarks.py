@@ -154,8 +154,22 @@ def test_rows_in_bfloat16_say_what_the_processor_multiplies(bench, match):
 
 
 def test_groups_of_processes_are_joined_turn_by_turn(bench):
-    groups = iter([{(1, 8): {"a": [1], "b": [2]}}, {(1, 8): {"a": [3], "b": [4]}}])
-    assert bench.forward.together(groups) == {(1, 8): {"a": [1, 3], "b": [2, 4]}}
+    groups = iter([{(1, 8): {"a": [1], "b": [2], "c": [5]}}, {(1, 8): {"a": [3], "b": [4], "c": []}}])
+    assert bench.forward.together(groups) == {(1, 8): {"a": [1, 3], "b": [2, 4], "c": []}}
+
+
+def test_a_way_that_would_take_too_long_is_left_out_and_has_no_verdict(bench, match):
+    found = {(1, 8): times(4.0, 0.1)}
+    assert bench.forward.expected(found, "Vertebra, compiled", (1, 128)) == 64
+    assert bench.forward.expected(found, "limit: packed", (1, 128)) == float("inf")
+    assert bench.forward.expected({}, "Vertebra, compiled", (1, 8)) == 0
+    left_out = times(4.0, 0.7) | {"Vertebra, compiled": []}
+    compiled, packed, _ = bench.forward.rows(match, {(1, 128): left_out})
+    assert (compiled["time, ms"], compiled["bars"]) == (None, "left out: over 30 s")
+    assert (packed["time, ms"], packed["bars"]) == (700, "holds")
+    without_peer = left_out | {"transformers, eager": [], "limit: linear": []}
+    _, packed, _ = bench.forward.rows(match, {(8, 128): without_peer})
+    assert [packed[title] for title in ("of the peer's, %", "limit, ms", "bars")] == [None, None, None]
 
 
 @pytest.mark.parametrize(("step", "memory", "bars"), [(0.7, 70, "holds"), (0.8, 80, "missed: time, memory")])

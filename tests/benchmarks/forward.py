@@ -19,6 +19,8 @@ Shape = tuple[int, int]
 """Texts, and tokens in each."""
 TURNS: dict[Shape, tuple[int, int]] = {(1, 8): (5, 5), (1, 128): (4, 3), (8, 128): (3, 1)}
 """For each shape, the turns of each process, and the most calls in a row that are a turn."""
+MOST_SECONDS = 30
+"""A call that would take longer is left out: some processors compute bfloat16 a hundred times as slowly as float32."""
 MOST_OF_TRANSFORMERS = {
     "float32": {(1, 8): 0.65, (1, 128): 0.75, (8, 128): 0.78},
     "bfloat16": {(1, 8): 0.8, (1, 128): 0.75, (8, 128): 0.65},
@@ -111,24 +113,42 @@ def match_of(name: str, runtime: str, dtype: str, peers: Path, work: Path) -> Ma
 
 
 def times_of(match: Match) -> Times:
-    """Runs one group of processes, in turn for each shape."""
-    found = {}
+    """Runs one group of processes, in turn for each shape; a way that would take too long has no times."""
+    found: Times = {}
     with waiting(match.commands()) as processes:
         ways = match.ways | match.kernels()
         for shape, (turns, calls) in match.turns.items():
             asks = {title: partial(_call, processes[process], way, shape) for title, (process, way) in ways.items()}
+            asks = {title: ask for title, ask in asks.items() if expected(found, title, shape) <= MOST_SECONDS}
             in_turn(1, **{title: partial(ask, 2) for title, ask in asks.items()})  # compiles, and warms up
-            found[shape] = in_turn(turns, **{title: partial(ask, calls) for title, ask in asks.items()})
+            times = in_turn(turns, **{title: partial(ask, calls) for title, ask in asks.items()})
+            found[shape] = {title: times.get(title, []) for title in ways}
     return found
 
 
+def expected(found: Times, title: str, shape: Shape) -> float:
+    """Returns the seconds that a call takes if they grow with the tokens, from the last shape before."""
+    if not found:
+        return 0
+    (batch, length), times = list(found.items())[-1]
+    if not is_measured(times[title]):
+        return float("inf")
+    return median(times[title]) * shape[0] * shape[1] / (batch * length)
+
+
+def is_measured(times: Sequence[float | None]) -> bool:
+    """Says whether there are times: of a way that is too slow there are none, and for a missing kernel each is None."""
+    return bool(times) and None not in times
+
+
 def together(groups: Iterable[Times]) -> Times:
-    """Returns the turns of several groups as those of one."""
+    """Returns the turns of several groups as those of one, without ways that one of them left out."""
     first, *others = groups
     for other in others:
         for shape, times in other.items():
             for title, seconds in times.items():
-                first[shape][title] += seconds
+                known = first[shape][title]
+                first[shape][title] = known + seconds if known and seconds else []
     return first
 
 
@@ -142,31 +162,36 @@ def _call(process: Waiting, way: str, shape: Shape, calls: int) -> float | None:
 
 
 def _row(match: Match, shape: Shape, title: str, times: Mapping[str, list[float]]) -> Row:
-    own = times[title]
-    limit = min((times[kernel] for kernel in match.kernels() if None not in times[kernel]), key=median)
+    own, peer = times[title], times[match.peer] if match.peer else []
+    limit = min((times[kernel] for kernel in match.kernels() if is_measured(times[kernel])), key=median, default=[])
     work = operations(layer_sizes(match.presets["vertebra"]), *shape)
     row = {
         "model": f"{model_of(match.model).title}, {match.runtime}",
         "shape": f"{shape[0]}×{shape[1]}",
         "computed by": f"*{title}*" if title == match.peer else title,
-        "time, ms": median(own) * 1000,
-        "quartiles, ms": [1000 * value for value in quartiles(own)],
-        "of the peer's, %": ratio(own, times[match.peer]) if match.peer else None,
-        "limit, ms": median(limit) * 1000,
-        "limit, GFLOP/s": round(work / median(limit) / 1e9),
-        "of the limit, %": ratio(limit, own),
+        "time, ms": median(own) * 1000 if own else None,
+        "quartiles, ms": [1000 * value for value in quartiles(own)] if own else None,
+        "of the peer's, %": ratio(own, peer) if own and peer else None,
+        "limit, ms": median(limit) * 1000 if limit else None,
+        "limit, GFLOP/s": round(work / median(limit) / 1e9) if limit else None,
+        "of the limit, %": ratio(limit, own) if own and limit else None,
     }
     if match.on_processor and match.dtype == "bfloat16":
         row["the processor's products"] = "bfloat16" if machine.has_bfloat16_products() else "float32 alone"
+    if not own:
+        return row | {"bars": f"left out: over {MOST_SECONDS} s"}
     return row | {"bars": None if title == match.peer else verdict(_bars(match, shape, row))}
 
 
 def _bars(match: Match, shape: Shape, row: Row) -> dict[str, bool]:
     """Returns whether each bar holds; the bars are of passes on torch."""
+    if not match.on_processor or match.runtime != "torch":
+        return {}
+    share, of_limit = row["of the peer's, %"], row["of the limit, %"]
+    most, least = MOST_OF_TRANSFORMERS[match.dtype].get(shape), LEAST_OF_LIMIT.get((match.dtype, shape))
     bars = {}
-    if match.on_processor and match.runtime == "torch":
-        if shape in MOST_OF_TRANSFORMERS[match.dtype]:
-            bars["time"] = row["of the peer's, %"] <= MOST_OF_TRANSFORMERS[match.dtype][shape]
-        if (match.dtype, shape) in LEAST_OF_LIMIT:
-            bars["limit"] = row["of the limit, %"] >= LEAST_OF_LIMIT[match.dtype, shape]
+    if most is not None and share is not None:
+        bars["time"] = share <= most
+    if least is not None and of_limit is not None:
+        bars["limit"] = of_limit >= least
     return bars
