@@ -128,6 +128,7 @@ def times(compiled, packed=None, peer=1.0, linear=0.5, of_packed=None):
         "transformers, eager": [peer] * 3,
         "limit: linear": [linear] * 3,
         "limit: packed": [of_packed] * 3,
+        "limit: widened": [None] * 3,
     }
 
 
@@ -165,10 +166,11 @@ def test_a_way_that_would_take_too_long_is_left_out_and_has_no_verdict(bench, ma
     assert bench.forward.expected({}, "Vertebra, compiled", (1, 8)) == 0
     left_out = times(4.0, 0.7) | {"Vertebra, compiled": []}
     compiled, packed, _ = bench.forward.rows(match, {(1, 128): left_out})
-    assert (compiled["time, ms"], compiled["bars"]) == (None, "left out: over 30 s")
+    assert (compiled["time, ms"], compiled["bars"]) == (None, "missed: over 30 s")
     assert (packed["time, ms"], packed["bars"]) == (700, "holds")
     without_peer = left_out | {"transformers, eager": [], "limit: linear": []}
-    _, packed, _ = bench.forward.rows(match, {(8, 128): without_peer})
+    compiled, packed, _ = bench.forward.rows(match, {(8, 128): without_peer})
+    assert compiled["bars"] == "left out: over 30 s"
     assert [packed[title] for title in ("of the peer's, %", "limit, ms", "bars")] == [None, None, None]
 
 

@@ -35,7 +35,13 @@ PEERS = {
     "torch": ("transformers, eager", ("transformers", "eager")),
     "jax": ("KerasHub, jitted", ("kerashub", "jitted")),
 }
-KERNELS = {"torch": ("linear", "packed"), "jax": ("matmul",)}
+KERNELS = {
+    ("torch", "float32"): ("linear", "packed"),
+    ("torch", "bfloat16"): ("linear", "packed", "widened"),
+    ("jax", "float32"): ("matmul",),
+    ("jax", "bfloat16"): ("matmul",),
+}
+"""The kernels of `products.py` of which the fastest is the limit, by runtime and dtype."""
 FORMATS = {"vertebra": "native", "kerashub": "kerashub", "transformers": "transformers"}
 Times = dict[Shape, dict[str, list[float]]]
 """The seconds of each turn, by shape and by what was called."""
@@ -75,7 +81,8 @@ class Match:
 
     def kernels(self) -> dict[str, tuple[str, str]]:
         """Returns the kernels of the limit, by title, as `ways` has those of the libraries."""
-        return {f"{LIMIT}: {kernel}": (LIMIT, kernel) for kernel in KERNELS[self.runtime]}
+        kernels = KERNELS[self.runtime, self.dtype]
+        return {f"{LIMIT}: {kernel}": (LIMIT, kernel) for kernel in kernels}
 
 
 def measure_forward(
@@ -179,19 +186,24 @@ def _row(match: Match, shape: Shape, title: str, times: Mapping[str, list[float]
     if match.on_processor and match.dtype == "bfloat16":
         row["the processor's products"] = "bfloat16" if machine.has_bfloat16_products() else "float32 alone"
     if not own:
-        return row | {"bars": f"left out: over {MOST_SECONDS} s"}
+        is_missed = peer and _has_bars(match, shape)
+        return row | {"bars": f"{'missed' if is_missed else 'left out'}: over {MOST_SECONDS} s"}
     return row | {"bars": None if title == match.peer else verdict(_bars(match, shape, row))}
+
+
+def _has_bars(match: Match, shape: Shape) -> bool:
+    return match.on_processor and match.runtime == "torch" and shape in MOST_OF_TRANSFORMERS[match.dtype]
 
 
 def _bars(match: Match, shape: Shape, row: Row) -> dict[str, bool]:
     """Returns whether each bar holds; the bars are of passes on torch."""
-    if not match.on_processor or match.runtime != "torch":
+    if not _has_bars(match, shape):
         return {}
     share, of_limit = row["of the peer's, %"], row["of the limit, %"]
-    most, least = MOST_OF_TRANSFORMERS[match.dtype].get(shape), LEAST_OF_LIMIT.get((match.dtype, shape))
+    least = LEAST_OF_LIMIT.get((match.dtype, shape))
     bars = {}
-    if most is not None and share is not None:
-        bars["time"] = share <= most
+    if share is not None:
+        bars["time"] = share <= MOST_OF_TRANSFORMERS[match.dtype][shape]
     if least is not None and of_limit is not None:
         bars["limit"] = of_limit >= least
     return bars

@@ -110,7 +110,7 @@ def forward_panel(axes: Axes, rows: list[Row], dtype: str) -> None:
     shapes = [f"{batch}×{length}" for batch, length in MOST_OF_TRANSFORMERS[dtype]]
     series: dict[str, dict[str, float]] = {}
     for row in rows:
-        if not is_peer(row["computed by"]):
+        if not is_peer(row["computed by"]) and row["of the peer's, %"] is not None:
             title = f"{row['computed by']}, {runtime_of(row)}"
             series.setdefault(title, {})[row["shape"]] = row["of the peer's, %"]
     for number, (title, shares) in enumerate(series.items()):

@@ -4,7 +4,8 @@ usage: products.py RUNTIME DTYPE FOLDER
 
 FOLDER is a native preset, whose weights say the sizes; the values are random. A line is `KERNEL BATCH LENGTH CALLS`;
 its answer is the median of the seconds of at most that many passes in a row, or null if the machine has no such kernel.
-Kernels are `linear` and oneDNN's `packed` on torch, and `matmul` on JAX. `copy` copies the weights to torch's device.
+Kernels are `linear`, oneDNN's `packed`, and `widened` on torch, which widens weights and rows to float32 in each pass,
+and `matmul` on JAX. `copy` copies the weights to torch's device.
 """
 
 import json
@@ -34,7 +35,7 @@ class TorchKernels:
         self.torch, self.dtype = torch, getattr(torch, dtype)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.weights = [(self.random(outputs, inputs) / inputs**0.5, each) for inputs, outputs, each in sizes]
-        self.kernels = {"linear": self.linear, "packed": self.packed, "copy": self.copy}
+        self.kernels = {"linear": self.linear, "packed": self.packed, "widened": self.widened, "copy": self.copy}
 
     def random(self, *shape: int):
         return self.torch.randn(*shape, device=self.device).to(self.dtype)
@@ -54,6 +55,12 @@ class TorchKernels:
             for weight, each in self.weights
         ]
         return self.passing(laid_out, batch, length, product)
+
+    def widened(self, batch: int, length: int):
+        def product(inputs, weight):
+            return self.product(inputs.float(), weight.float()).to(self.dtype)
+
+        return self.passing([(weight, weight, each) for weight, each in self.weights], batch, length, product)
 
     def copy(self, _batch: int, _length: int):
         host = [weight.cpu() for weight, _ in self.weights]
@@ -141,7 +148,7 @@ def main() -> None:
             try:
                 passes[kernel, batch, length] = chosen.kernels[kernel](batch, length)
                 passes[kernel, batch, length]()
-            except (RuntimeError, NotImplementedError):  # oneDNN packs no bfloat16 for a processor without its products
+            except (RuntimeError, AttributeError):  # oneDNN packs no bfloat16 for a processor without its products
                 passes[kernel, batch, length] = None
         run = passes[kernel, batch, length]
         print(json.dumps(run and seconds_in_a_row(run, calls)), flush=True)
