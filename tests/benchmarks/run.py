@@ -73,19 +73,28 @@ def main() -> int:
     measuring.ENVIRONMENT |= ON_PROCESSORS
     work = ROOT / "build" / "benchmarks"
     work.mkdir(parents=True, exist_ok=True)
+    failed = []
     for name, measure in measures(chosen, work).items():
         if name in chosen.only or name.partition(".")[0] in chosen.only:
-            record = results.record(chosen.runs, measure())
-            table = markdown(record["rows"])
-            print(f"\n{name} (load average {record['load_average']})\n\n{table}", flush=True)
-            results.keep(work / RESULTS, name, record)
-            if chosen.write:
-                replace_table(PAGE, name, table)
-                results.keep(FOLDER / RESULTS, name, record)
+            try:
+                keep(name, results.record(chosen.runs, measure()), work, chosen.write)
+            except (Exception, SystemExit) as error:  # the other parts take hours: they are not lost
+                failed.append(name)
+                print(f"\n{name} failed: {error}", file=sys.stderr, flush=True)
     for folder in [work, FOLDER] if chosen.write else [work]:
         for path in draw_all(results.read(folder / RESULTS), folder):
             print(path.relative_to(ROOT))
-    return 0
+    return int(bool(failed))
+
+
+def keep(name: str, record: results.Record, work: Path, is_written: bool) -> None:
+    """Prints a table, and keeps its results, in the documentation, too, if it is written."""
+    table = markdown(record["rows"])
+    print(f"\n{name} (load average {record['load_average']})\n\n{table}", flush=True)
+    results.keep(work / RESULTS, name, record)
+    if is_written:
+        replace_table(PAGE, name, table)
+        results.keep(FOLDER / RESULTS, name, record)
 
 
 def arguments() -> argparse.Namespace:
