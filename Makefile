@@ -148,9 +148,15 @@ $(VENV)/docs-ready: pyproject.toml constraints.txt | setup
 	$(UV) pip install --quiet --python $(BIN)/python --group docs $(PINS)
 	touch $@
 
-# Compares with KerasHub, in an environment of its own.
-bench: setup
-	$(BIN)/python tests/benchmarks/run.py
+# Compares with KerasHub, transformers and PEFT, in an environment of their own; prints tables, and draws plots. Hours:
+# `make bench BENCH="--only forward --models bert --runs 1"` takes minutes, and `--write` changes docs/benchmarks.
+BENCH ?=
+bench: $(VENV)/bench-ready
+	$(BIN)/python tests/benchmarks/run.py $(BENCH)
+
+$(VENV)/bench-ready: pyproject.toml constraints.txt | setup
+	$(UV) pip install --quiet --python $(BIN)/python --group bench $(PINS)
+	touch $@
 
 # The long version of the fault tests; `make test` runs a short one.
 faults: setup

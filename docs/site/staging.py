@@ -44,7 +44,7 @@ def stage() -> None:
         target = FOLDER / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(rendered(name, source), encoding="utf-8")
-    for pattern in ("examples/*.py", "site/*.css"):
+    for pattern in ("examples/*.py", "site/*.css", "benchmarks/*.json"):
         for source in (ROOT / "docs").glob(pattern):
             target = FOLDER / source.relative_to(ROOT / "docs")
             target.parent.mkdir(parents=True, exist_ok=True)

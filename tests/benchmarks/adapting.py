@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from loading import preset_of
-from measure import Row, figures, interleaved, read_through
+from measure import Row, figures, interleaved, read_through, verdict
 from models import MODELS
 
 HERE = Path(__file__).parent
@@ -61,10 +61,5 @@ def _row(library: str, runtime: str, results: Mapping[str, Mapping[str, float]],
         "RSS, MB": many["rss_mb"],
         "RSS of files, %": many["rss_mb"] / size,
     }
-    return row | {"bars": _verdict(row) if library == "vertebra" else None}
-
-
-def _verdict(row: Row) -> str:
     bars = {"apply": row["applied first, ms"] <= MOST_TO_APPLY, "swap": row["swapped, ms"] <= MOST_TO_SWAP}
-    missed = ", ".join(bar for bar, holds in bars.items() if not holds)
-    return f"missed: {missed}" if missed else "hold"
+    return row | {"bars": verdict(bars) if library == "vertebra" else None}

@@ -1,21 +1,28 @@
 """One job of one library, in a process of its own and in that library's environment.
 
-usage: libraries.py LIBRARY RUNTIME MODEL write|only-load|load|reload FOLDER [DTYPE]
+usage: libraries.py LIBRARY RUNTIME MODEL write|first|only-load|load|reload FOLDER [DTYPE]
 
-`write` saves the model with random weights. `only-load` prints, as JSON, what loading takes once the library and its
-framework are imported; modules that it imports only then are part of it. `load` also prints the seconds to the first
-output, of 1×8 tokens, and `reload` those of a second load, which finds nothing left to import.
+`write` saves the model with random weights. `first` prints a line when the first output, of 1×8 tokens, is computed:
+the start of the process is for the caller to time. `only-load` prints, as JSON, what loading takes once the library and
+its framework are imported; modules that it imports only then are part of it. `load` also prints the seconds to the
+first output, of 1×8 tokens, and `reload` those of a second load, which finds nothing left to import.
+
+The environment variable BENCHMARK_DEVICE is the device of transformers' models, `cpu` without it; Vertebra and KerasHub
+take the GPU that their framework sees.
 """
 
 import json
+import mmap
 import os
 import sys
 import time
+from pathlib import Path
 
-from models import MODELS, Model
+from models import Model, model_of
 from usage import measured
 
 TOKENS = [[1, 2, 3, 4, 5, 6, 7, 8]]
+DEVICE = os.environ.get("BENCHMARK_DEVICE", "cpu")
 
 
 class Vertebra:
@@ -39,8 +46,7 @@ class Vertebra:
 
         tokens = np.array(TOKENS, "int32")
         values = {"token_ids": tokens, "padding_mask": np.ones_like(tokens), "segment_ids": np.zeros_like(tokens)}
-        outputs = backbone({name: values[name] for name in backbone.input})
-        wait_for(outputs.values() if isinstance(outputs, dict) else [outputs])
+        complete(backbone, {name: values[name] for name in backbone.input})
 
 
 class KerasHub(Vertebra):
@@ -70,22 +76,60 @@ class Transformers:
         model.to(getattr(torch, options.get("dtype", "float32"))).save_pretrained(folder)
 
     def load(self, folder: str, options: dict):
-        return self.base.from_pretrained(folder, **options)
+        model = self.base.from_pretrained(folder, **options).to(DEVICE)
+        wait_for([])
+        return model
 
     def run(self, model) -> None:
         import torch
 
         with torch.inference_mode():
-            model(torch.tensor(TOKENS))
+            model(torch.tensor(TOKENS, device=DEVICE))
+        wait_for([])
 
 
-LIBRARIES = {"vertebra": Vertebra, "kerashub": KerasHub, "transformers": Transformers}
+class Views:
+    """The limit of a load: the files are mapped, and each tensor becomes an array that views its bytes."""
+
+    def __init__(self, _runtime: str, _model: Model) -> None:
+        import numpy as np
+
+        self.numpy = np
+
+    def load(self, folder: str, _options: dict) -> dict:
+        return {name: view for path in Path(folder).glob("model*.safetensors") for name, view in self.views(path)}
+
+    def views(self, path: Path):
+        with path.open("rb") as file:
+            mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        end = 8 + int.from_bytes(mapped[:8], "little")
+        header = json.loads(bytes(mapped[8:end]))
+        header.pop("__metadata__", None)
+        for name, tensor in header.items():
+            first, last = (end + offset for offset in tensor["data_offsets"])
+            dtype = {"F32": "float32", "BF16": "uint16"}[tensor["dtype"]]
+            yield name, self.numpy.frombuffer(mapped[first:last], dtype).reshape(tensor["shape"])
+
+    def run(self, _views: dict) -> None:
+        """Computes nothing."""
+
+
+LIBRARIES = {"vertebra": Vertebra, "kerashub": KerasHub, "transformers": Transformers, "views": Views}
+
+
+def complete(forward, inputs) -> None:
+    """Calls a model, and waits for its outputs."""
+    outputs = forward(inputs)
+    wait_for(outputs.values() if isinstance(outputs, dict) else [outputs])
 
 
 def wait_for(tensors) -> None:
-    """JAX copies and computes while the program goes on: what is not done yet is neither time nor memory so far."""
+    """JAX and CUDA compute while the program goes on: what is not done yet is neither time nor memory so far."""
     for tensor in tensors:
         getattr(tensor, "block_until_ready", bool)()
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def seconds(function, *arguments) -> float:
@@ -97,9 +141,13 @@ def seconds(function, *arguments) -> float:
 def main() -> None:
     library, runtime, model, action, folder, *dtype = sys.argv[1:]
     options = {"dtype": dtype[0]} if dtype else {}
-    chosen = LIBRARIES[library](runtime, MODELS[model])
+    chosen = LIBRARIES[library](runtime, model_of(model))
     if action == "write":
         chosen.write(folder, options)
+        return
+    if action == "first":
+        chosen.run(chosen.load(folder, options))
+        print("{}", flush=True)
         return
     with measured() as figures:
         loaded = chosen.load(folder, options)

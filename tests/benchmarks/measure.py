@@ -5,7 +5,7 @@ import os
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ Row = dict[str, Any]
 
 # As on a user's machine: modules are compiled once, and not anew by each process.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+MOST_IN_A_ROW = 0.5
+"""Seconds."""
 
 
 def wall_seconds(command: Sequence[str]) -> float:
@@ -54,6 +57,35 @@ def median(values: list[Any]) -> Any:
     if isinstance(values[0], dict):
         return {key: statistics.median(value[key] for value in values) for key in values[0]}
     return statistics.median(values)
+
+
+def seconds_in_a_row(call: Callable[[], Any], most: int) -> float:
+    """Returns the median time of calls in a row: as many as begin within half a second, from one to a number."""
+    times: list[float] = []
+    while not times or (len(times) < most and sum(times) < MOST_IN_A_ROW):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def quartiles(values: Sequence[float]) -> list[float]:
+    """Returns the first and the third quartile: half of the values lie between them."""
+    if len(values) == 1:
+        return [values[0], values[0]]
+    first, _, third = statistics.quantiles(values, n=4, method="inclusive")
+    return [first, third]
+
+
+def ratio(own: Sequence[float], peer: Sequence[float]) -> float:
+    """Returns the median over consecutive turns of the own figure by the peer's."""
+    return statistics.median(one / other for one, other in zip(own, peer, strict=True))
+
+
+def verdict(bars: Mapping[str, bool]) -> str | None:
+    """Returns whether bars hold, by their names, or None if there are none."""
+    missed = ", ".join(bar for bar, holds in bars.items() if not holds)
+    return f"missed: {missed}" if missed else "holds" if bars else None
 
 
 def read_through(folder: Path) -> None:

@@ -60,6 +60,28 @@ MODELS = {
     ),
 }
 
+TINY = Model(
+    "a BERT of 2 layers, 32 wide",
+    "BertBackbone",
+    {"vocabulary_size": 1000, "num_layers": 2, "num_heads": 2, "hidden_dim": 32, "intermediate_dim": 64},
+    "Bert",
+    {
+        "vocab_size": 1000,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "hidden_act": "gelu_new",
+    },
+)
+"""A model that costs almost nothing, to try a measurement or to repeat one a thousand times."""
+
+
+def model_of(name: str) -> Model:
+    """Returns one of `MODELS`, or `TINY` for `tiny`."""
+    return TINY if name == "tiny" else MODELS[name]
+
+
 GEMMA_2B = {
     "vocabulary_size": 256000,
     "num_layers": 18,

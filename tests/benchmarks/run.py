@@ -1,8 +1,6 @@
 """`make bench`: measures against the bars of the design and against peers; prints tables, and keeps them as JSON."""
 
 import argparse
-import json
-import os
 import shutil
 import subprocess
 import sys
@@ -10,14 +8,21 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import measure as measuring
+import results
 from adapting import measure_adapting
 from classifying import measure_classifying
 from converting import measure_converting
 from embedding import measure_embedding, measure_rows
+from forward import measure_forward
+from growth import measure_compiling, measure_discovery, measure_memory
 from large import measure_headers, measure_large
-from loading import measure_bfloat16, measure_loading
+from loading import RUNTIMES, measure_bfloat16, measure_loading
 from measure import Row
+from models import MODELS
+from plots import draw_all
 from reopening import measure_reopening
+from starting import measure_starting
 from startup import measure_startup
 from storing import measure_storing
 from tables import markdown, replace_table
@@ -25,7 +30,8 @@ from tokenizing import measure_tokenizing
 from training import measure_training
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "benchmarks.md"
+FOLDER = ROOT / "docs" / "benchmarks"
+PAGE, RESULTS = FOLDER / "index.md", "results.json"
 PEERS = [
     "keras-hub==0.32.0",
     "transformers==5.23.0",
@@ -35,64 +41,115 @@ PEERS = [
     "jax==0.10.2",
     "keras==3.15.1",
 ]
-PARTS = (
-    "startup",
+TABLES = (
+    "forward.float32",
+    "forward.bfloat16",
+    "training",
     "loading",
     "bfloat16",
+    "starting",
+    "growth.memory",
+    "growth.discovery",
+    "growth.compiling",
     "headers",
     "large",
     "converting",
-    "training",
     "adapting",
     "storage",
+    "storage.cached",
     "tokenizing",
     "embedding",
+    "embedding.rows",
     "classifying",
+    "startup",
 )
+"""The name of a part, with a dot if it has several tables."""
+PARTS = tuple(dict.fromkeys(name.partition(".")[0] for name in TABLES))
+ON_PROCESSORS = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
 
 
 def main() -> int:
+    chosen = arguments()
+    measuring.ENVIRONMENT |= ON_PROCESSORS
+    work = ROOT / "build" / "benchmarks"
+    work.mkdir(parents=True, exist_ok=True)
+    failed = []
+    for name, measure in measures(chosen, work).items():
+        if name in chosen.only or name.partition(".")[0] in chosen.only:
+            try:
+                keep(name, results.record(chosen.runs, measure()), work, chosen.write)
+            except (Exception, SystemExit) as error:  # the other parts take hours: they are not lost
+                failed.append(name)
+                print(f"\n{name} failed: {error}", file=sys.stderr, flush=True)
+    for folder in [work, FOLDER] if chosen.write else [work]:
+        for path in draw_all(results.read(folder / RESULTS), folder):
+            print(path.relative_to(ROOT))
+    return int(bool(failed))
+
+
+def keep(name: str, record: results.Record, work: Path, is_written: bool) -> None:
+    """Prints a table, and keeps its results, in the documentation, too, if it is written."""
+    table = markdown(record["rows"])
+    print(f"\n{name} (load average {record['load_average']})\n\n{table}", flush=True)
+    results.keep(work / RESULTS, name, record)
+    if is_written:
+        replace_table(PAGE, name, table)
+        results.keep(FOLDER / RESULTS, name, record)
+
+
+def arguments() -> argparse.Namespace:
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="times that each measure is repeated (default: 5)")
     parser.add_argument("--peers", type=Path, help="interpreter of an environment with the peers")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="measure these parts")
-    parser.add_argument("--write", action="store_true", help=f"put the tables into {PAGE.relative_to(ROOT)}")
+    parser.add_argument(
+        "--only", nargs="+", choices=sorted({*PARTS, *TABLES}), default=PARTS, metavar="PART", help="measure these"
+    )
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=tuple(MODELS), help="of comparisons with peers")
+    parser.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=RUNTIMES, help="of comparisons with peers")
+    parser.add_argument(
+        "--write", action="store_true", help=f"put tables, {RESULTS} and plots into {FOLDER.relative_to(ROOT)}"
+    )
     chosen = parser.parse_args()
-    work = ROOT / "build" / "benchmarks"
-    work.mkdir(parents=True, exist_ok=True)
-    for name, measure in parts(chosen.runs, chosen.peers, work).items():
-        if name.partition(".")[0] in chosen.only:
-            table = show(name, measure(), work)
-            if chosen.write:
-                replace_table(PAGE, name, table)
-    return 0
+    if chosen.runs < 1:
+        parser.error(f"--runs {chosen.runs}: expected a number of at least 1")
+    return chosen
 
 
-def parts(runs: int, peers: Path | None, work: Path) -> dict[str, Callable[[], list[Row]]]:
-    """Returns what can be measured, by the name of its table: that of a part, with a dot if the part has several.
+def measures(chosen: argparse.Namespace, work: Path) -> dict[str, Callable[[], list[Row]]]:
+    """Returns what can be measured, by the name of its table.
 
     The peers' environment is made when a part first needs it.
     """
+    runs, models, runtimes = chosen.runs, chosen.models, chosen.runtimes
 
-    def with_peers(measure: Callable[[int, Path, Path], list[Row]]) -> list[Row]:
-        return measure(runs, peers or make_peers(work / "peers"), work)
+    def with_peers(measure: Callable[..., list[Row]], *before: str, **options: object) -> Callable[[], list[Row]]:
+        return lambda: measure(*before, runs, chosen.peers or make_peers(work / "peers"), work, **options)
 
-    return {
-        "startup": partial(measure_startup, 3 * runs),
-        "loading": partial(with_peers, measure_loading),
-        "bfloat16": partial(with_peers, measure_bfloat16),
+    compared = {"models": models, "runtimes": runtimes}
+    found = {
+        "forward.float32": with_peers(measure_forward, "float32", **compared),
+        "forward.bfloat16": with_peers(measure_forward, "bfloat16", **compared),
+        "training": with_peers(measure_training, **compared),
+        "loading": with_peers(measure_loading, **compared),
+        "bfloat16": with_peers(measure_bfloat16, runtimes=runtimes),
+        "starting": with_peers(measure_starting, **compared),
+        "growth.memory": partial(measure_memory, runs, work, runtimes),
+        "growth.discovery": partial(measure_discovery, 3 * runs),
+        "growth.compiling": partial(measure_compiling, runs, runtimes),
         "headers": partial(measure_headers, runs, work),
         "large": partial(measure_large, runs, work),
-        "converting": partial(with_peers, measure_converting),
-        "training": partial(with_peers, measure_training),
-        "adapting": partial(with_peers, measure_adapting),
+        "converting": with_peers(measure_converting),
+        "adapting": with_peers(measure_adapting),
         "storage": partial(measure_storing, 2 * runs, work),
         "storage.cached": partial(measure_reopening, runs, work),
         "tokenizing": partial(measure_tokenizing, 2 * runs),
-        "embedding": partial(with_peers, measure_embedding),
+        "embedding": with_peers(measure_embedding),
         "embedding.rows": partial(measure_rows, runs, work),
-        "classifying": partial(with_peers, lambda _, peers, work: measure_classifying(peers, work)),
+        "classifying": with_peers(lambda _, peers, work: measure_classifying(peers, work)),
+        "startup": partial(measure_startup, 3 * runs),
     }
+    return {name: found[name] for name in TABLES}
 
 
 def make_peers(folder: Path) -> Path:
@@ -105,16 +162,6 @@ def make_peers(folder: Path) -> Path:
         subprocess.run([str(uv), "pip", "install", "--quiet", "--python", str(python), *PEERS], check=True)
         ready.write_text(wanted)
     return python
-
-
-def show(name: str, rows: list[Row], work: Path) -> str:
-    """Prints a table, and keeps its rows with the load of the machine; a missed bar is said, not raised."""
-    table = markdown(rows)
-    load = os.getloadavg()[1]
-    print(f"\n{name} (load average {load:.1f})\n\n{table}", flush=True)
-    record = {"load_average": load, "rows": rows}
-    (work / f"{name}.json").write_text(json.dumps(record, indent=2, ensure_ascii=False), encoding="utf-8")
-    return table
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Rows as Markdown tables; the unit at the end of a column's title says how its numbers are written."""
+"""Rows as Markdown tables; the unit at the end of a column's title says how its numbers are written.
+
+A list of numbers is a range, such as that from one quartile to the other.
+"""
 
 import re
 from pathlib import Path
@@ -10,7 +13,7 @@ from measure import Row
 def markdown(rows: list[Row]) -> str:
     """Returns a table with a line for each row; what was not measured is a dash."""
     titles = list(rows[0])
-    lines = [titles, ["---" if isinstance(rows[0][title], str) else "---:" for title in titles]]
+    lines = [titles, ["---" if _is_text(rows, title) else "---:" for title in titles]]
     lines += [[_text(title, row[title]) for title in titles] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -25,10 +28,15 @@ def replace_table(page: Path, name: str, table: str) -> None:
     page.write_text(text, encoding="utf-8")
 
 
+def _is_text(rows: list[Row], title: str) -> bool:
+    return all(row[title] is None or isinstance(row[title], str) for row in rows)
+
+
 def _text(title: str, value: Any) -> str:
     if value is None or isinstance(value, str):
         return value or "–"
-    return _WRITTEN.get(title.rpartition(", ")[2], str)(value)
+    written = _WRITTEN.get(title.rpartition(", ")[2], str)
+    return "–".join(map(written, value)) if isinstance(value, list) else written(value)
 
 
 def _ratio(value: float) -> str:

@@ -1,6 +1,6 @@
 """LoRA training of one library in one process, a step for each line on stdin.
 
-usage: train.py LIBRARY RUNTIME MODEL keras|torch FOLDER
+usage: train.py LIBRARY RUNTIME MODEL keras|torch FOLDER [DTYPE]
 
 Prints the seconds of each step; at the end, as JSON, the memory of everything since the library was imported and how
 many parameters were trained. The loop is Keras's `train_on_batch`, or a plain one in torch. Adapters are of rank 8, on
@@ -11,21 +11,21 @@ import json
 import math
 import sys
 
-from libraries import KerasHub, Transformers, Vertebra, seconds
-from models import MODELS
+from libraries import DEVICE, KerasHub, Transformers, Vertebra, seconds, wait_for
+from models import model_of
 from usage import measured, peak_rss_mb
 
 RANK, RATE, SHAPE = 8, 1e-4, (4, 128)
 
 
 def main() -> None:
-    library, runtime, model, loop, folder = sys.argv[1:]
-    chosen = LOADERS[library](runtime, MODELS[model])
+    library, runtime, model, loop, folder, *dtype = sys.argv[1:]
+    chosen = LOADERS[library](runtime, model_of(model))
     with measured() as figures:
-        step, figures["trained"] = LOOPS[library, loop](chosen.load(folder, {}))
+        step, figures["trained"] = LOOPS[library, loop](chosen.load(folder, {"dtype": dtype[0]} if dtype else {}))
         for _ in sys.stdin:
             print(seconds(step), flush=True)
-    print(json.dumps(figures | {"peak_mb": peak_rss_mb()}))
+    print(json.dumps(figures | {"peak_mb": peak_rss_mb(), "gpu_mb": peak_gpu_mb()}))
 
 
 def keras_loop(backbone):
@@ -46,7 +46,7 @@ def vertebra_in_torch(backbone):
     import torch
 
     backbone.enable_lora(RANK)
-    inputs = {name: torch.from_numpy(values) for name, values in backbone_inputs(backbone).items()}
+    inputs = {name: torch.from_numpy(values).to(DEVICE) for name, values in backbone_inputs(backbone).items()}
     return torch_loop(backbone.parameters(), lambda: hidden_states(backbone(inputs, training=True)))
 
 
@@ -58,7 +58,7 @@ def peft_in_torch(model):
     targets, fan_in_fan_out = PEFT_TARGETS[model.config.model_type]
     config = LoraConfig(r=RANK, target_modules=targets, fan_in_fan_out=fan_in_fan_out)
     adapted = get_peft_model(model, config).train()
-    tokens = torch.from_numpy(token_ids(model.config.vocab_size)).long()
+    tokens = torch.from_numpy(token_ids(model.config.vocab_size)).long().to(DEVICE)
     inputs = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
     return torch_loop(adapted.parameters(), lambda: adapted(**inputs).last_hidden_state)
 
@@ -73,8 +73,15 @@ def torch_loop(parameters, forward):
         optimiser.zero_grad()
         (forward() ** 2).mean().backward()
         optimiser.step()
+        wait_for([])
 
     return step, count(trained)
+
+
+def peak_gpu_mb() -> float:
+    """Returns the peak of the memory that torch took on a GPU."""
+    torch = sys.modules.get("torch")
+    return torch.cuda.max_memory_allocated() / 2**20 if torch and torch.cuda.is_available() else 0
 
 
 def hidden_states(outputs):
