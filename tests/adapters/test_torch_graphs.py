@@ -1,6 +1,7 @@
 """Compiled functions on torch: one graph for all shapes, and fused calls of the fastest kernels."""
 
 import gc
+import time
 import weakref
 
 import keras
@@ -53,6 +54,7 @@ def choose(monkeypatch):
     from vertebra_torch import kernels
 
     def fastest(name):
+        monkeypatch.setattr(kernels, "_HOPELESS", float("inf"))
         monkeypatch.setattr(kernels, "_fastest", lambda seconds: name if name in seconds else kernels.OWN)
 
     return fastest
@@ -236,9 +238,14 @@ def test_adapters_for_each_row(still, sized, packed):
     assert error(compiled, still, inputs) < 1e-5
 
 
-def test_bfloat16(arguments, sized, packed):
-    backbone = vertebra.models.BertBackbone(**arguments | {"dropout": 0.0}, dtype="bfloat16")
-    assert error(vertebra.compile(backbone).packed(), backbone, sized(3, 8)) < 0.1
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("kernel", ["own", "plain", "packed", "widened", "widened packed"])
+def test_floats_of_16_bits(torch, arguments, sized, choose, dtype, kernel):
+    choose(kernel)
+    backbone = vertebra.models.BertBackbone(**arguments | {"dropout": 0.0}, dtype=dtype)
+    compiled = vertebra.compile(backbone).packed()
+    assert error(compiled, backbone, sized(3, 8)) < 0.1
+    assert compiled(sized(3, 8))["sequence_output"].dtype == getattr(torch, dtype)
 
 
 def test_each_weight_is_packed_once(still, sized, packed, graphs, monkeypatch):
@@ -313,7 +320,7 @@ def measured(monkeypatch):
     from vertebra_torch import kernels
 
     calls = []
-    monkeypatch.setattr(kernels, "_seconds", lambda call: calls.append(call) or {"own": 1.0, "plain": 0.1})
+    monkeypatch.setattr(kernels, "_seconds", lambda call, names: calls.append(call) or {"own": 1.0, "plain": 0.1})
     return calls
 
 
@@ -387,15 +394,33 @@ def test_torch_s_own_kernel_is_used_where_others_have_none(torch, measured):
     assert len(measured) == 1
 
 
-def test_the_measurement_itself(torch, monkeypatch):
+@pytest.fixture
+def called(monkeypatch):
+    """The names of the kernels that are called, of which the last one is slow."""
     from vertebra_torch import kernels
 
     calls = []
-    monkeypatch.setattr(
-        kernels, "_KERNELS", {name: lambda *_, name=name: calls.append(name) for name in ("a", "packed")}
-    )
-    assert set(kernels._seconds((0, 0, None, 0, 0, 0, 0))) == {"a"}
-    calls.clear()
-    seconds = kernels._seconds((0, 0, object(), 0, 0, 0, 0))
-    assert calls == ["a", "packed"] * (1 + kernels._REPETITIONS)  # in turn
-    assert min(seconds.values()) >= 0
+
+    def kernel(name, wait):
+        return lambda rows, *_: (calls.append((name, len(rows))), time.sleep(wait))
+
+    monkeypatch.setattr(kernels, "_KERNELS", {"a": kernel("a", 0), "b": kernel("b", 0), "slow": kernel("slow", 0.01)})
+    return calls
+
+
+def test_kernels_are_measured_in_turn(torch, called):
+    from vertebra_torch import kernels
+
+    seconds = kernels._seconds((torch.ones(8, 2), None, None, None, None, "none", ""), ["a", "b"])
+    assert seconds.keys() == {"a", "b"}
+    assert called == [("a", 8), ("b", 8)] * (1 + kernels._REPETITIONS)
+
+
+def test_a_kernel_that_is_hopeless_for_few_rows_is_not_measured_for_many(torch, called):
+    from vertebra_torch import kernels
+
+    rows = torch.ones(100, 2)
+    seconds = kernels._seconds((rows, None, None, None, rows, "none", ""), ["a", "slow"])
+    assert seconds.keys() == {"a"}
+    assert ("slow", 8) in called
+    assert ("slow", 100) not in called

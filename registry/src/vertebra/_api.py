@@ -39,10 +39,10 @@ def compile(backbone: Any) -> CompiledModel:
         backbone: A backbone, or any functional Keras model.
 
     Returns:
-        A function with the inputs and outputs of the backbone; the outputs are tensors of the backend. It
-        follows later changes of the weights. JAX compiles it for the first shapes of the inputs, and pads batches of
-        tokens in others to few more; torch traces it for the first shape and then for all, apart from sizes of 1. `adapters=` chooses LoRA adapters for one call, as in
-        `vertebra.lora.rows`. Several threads may call it at once.
+        A function with the inputs and outputs of the backbone; the outputs are tensors of the backend. It follows later
+        changes of the weights. JAX compiles it for the first shapes of the inputs, and pads batches of tokens in others
+        to few more; torch traces it for the first shape and then for all, apart from sizes of 1. `adapters=` chooses
+        LoRA adapters for one call, as in `vertebra.lora.rows`. Several threads may call it at once.
 
     Raises:
         ArgumentError: `backbone` is not a Keras model.

@@ -1,15 +1,16 @@
 """Products of rows with a weight, by the kernel that is the fastest on this machine.
 
 On some processors torch's own kernel is the fastest for many rows, and oneDNN's for few, from the weight as it is or
-from a packed copy of it; on others oneDNN's always is. So each is measured, with the arguments of the first call of a
-kind, and the choice is kept, for later processes, too.
+from a packed copy of it; on others oneDNN's always is. Processors without instructions for floats of 16 bits compute
+faster in float32. So each is measured, with the arguments of the first call of a kind, and the choice is kept, for
+later processes, too.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,11 +21,16 @@ from vertebra_torch.packing import PackedWeight
 aten = torch.ops.aten
 OWN, PLAIN, PACKED = "own", "plain", "packed"
 """torch's own kernel, and oneDNN's from a weight as it is and from a packed copy."""
+WIDENED, WIDENED_PACKED = "widened", "widened packed"
+"""torch's own kernel in float32, and oneDNN's from a packed copy in float32; the result is rounded once."""
+_COPIES = (PACKED, WIDENED_PACKED)
 _MOST_ROWS = 1024
 """From so many rows on, kernels are as fast as for more."""
 _REPETITIONS, _MOST_SECONDS = 5, 0.2
 """How often each kernel is measured, unless all together take longer."""
-_GAIN = {OWN: 1.0, PLAIN: 0.97, PACKED: 0.9}
+_FEW_ROWS, _HOPELESS = 8, 4
+"""A kernel that takes so many times as long as the fastest for few rows is not measured for more."""
+_GAIN = {OWN: 1.0, PLAIN: 0.97, WIDENED: 0.97, PACKED: 0.9, WIDENED_PACKED: 0.9}
 """The share of the time of the kernels before that one must not exceed: a packed copy costs memory."""
 _measuring = threading.Lock()
 
@@ -50,7 +56,8 @@ def product(
 def _chosen(arguments: tuple[Any, ...]) -> str:
     """Returns the name of the kernel for a call."""
     rows, weight, packed, bias, residual, activation, _ = arguments
-    if not rows.numel() or not _is_supported(weight) or torch.are_deterministic_algorithms_enabled():
+    names = _usable(weight, packed)
+    if len(names) == 1 or not rows.numel() or torch.are_deterministic_algorithms_enabled():
         return OWN
     key = (
         min(rows.shape[0].bit_length(), _MOST_ROWS.bit_length()),
@@ -64,34 +71,47 @@ def _chosen(arguments: tuple[Any, ...]) -> str:
         torch.get_num_threads(),
     )
     known = choices.known(key)
-    if known in _KERNELS and (known != PACKED or packed is not None):
+    if known in names:
         return known
     with _measuring:
-        chosen = _fastest(_seconds(arguments))
+        chosen = _fastest(_seconds(arguments, names))
     choices.note(key, chosen)
     return chosen
 
 
-def _is_supported(weight: torch.Tensor) -> bool:
-    """Says whether oneDNN has a kernel for products with a weight."""
-    if weight.device.type != "cpu" or not weight.numel() or not torch.backends.mkldnn.is_available():
-        return False
-    if weight.dtype is torch.bfloat16:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return weight.dtype is torch.float32
+def _usable(weight: torch.Tensor, packed: PackedWeight | None) -> tuple[str, ...]:
+    """Returns the names of the kernels for products with a weight."""
+    names: tuple[str, ...] = (OWN,)
+    if weight.device.type == "cpu" and weight.numel() and torch.backends.mkldnn.is_available():
+        if weight.dtype is torch.float32 or (weight.dtype is torch.bfloat16 and _has_bfloat16()):
+            names = (OWN, PLAIN, PACKED)
+        elif weight.dtype in (torch.bfloat16, torch.float16):
+            names = (OWN, WIDENED, WIDENED_PACKED)
+    return names if packed is not None else tuple(name for name in names if name not in _COPIES)
 
 
-def _seconds(arguments: tuple[Any, ...]) -> dict[str, float]:
-    """Returns the shortest time of each kernel, after one call to warm up; calls alternate, as other load varies."""
-    packed = arguments[2]
+def _has_bfloat16() -> bool:
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _seconds(arguments: tuple[Any, ...], names: Sequence[str]) -> dict[str, float]:
+    """Returns the shortest time of each kernel, without those that are hopeless."""
+    rows, weight, packed, bias, residual, activation, algorithm = arguments
+    if rows.shape[0] > _FEW_ROWS:
+        few = rows[:_FEW_ROWS], weight, packed, bias, None if residual is None else residual[:_FEW_ROWS]
+        first = _measured((*few, activation, algorithm), names, 1)
+        names = [name for name in names if first[name] < _HOPELESS * min(first.values())]
+    return _measured(arguments, names, _REPETITIONS)
+
+
+def _measured(arguments: tuple[Any, ...], names: Sequence[str], repetitions: int) -> dict[str, float]:
+    """Measures kernels, after one call of each to warm up; calls alternate, as other load varies."""
     seconds: dict[str, float] = {}
     end = time.perf_counter() + _MOST_SECONDS
-    for repetition in range(1 + _REPETITIONS):
-        for name, kernel in _KERNELS.items():
-            if name == PACKED and packed is None:
-                continue
+    for repetition in range(1 + repetitions):
+        for name in names:
             start = time.perf_counter()
-            kernel(*arguments)
+            _KERNELS[name](*arguments)
             if repetition:
                 taken = time.perf_counter() - start
                 seconds[name] = min(taken, seconds.get(name, taken))
@@ -102,9 +122,9 @@ def _seconds(arguments: tuple[Any, ...]) -> dict[str, float]:
 
 def _fastest(seconds: Mapping[str, float]) -> str:
     """Returns the name of the fastest kernel, or of one that costs less memory and is hardly slower."""
-    chosen = OWN
-    for name in (PLAIN, PACKED):
-        if seconds.get(name, float("inf")) < _GAIN[name] * seconds[chosen]:
+    chosen, *others = seconds
+    for name in others:
+        if seconds[name] < _GAIN[name] * seconds[chosen]:
             chosen = name
     return chosen
 
@@ -128,10 +148,28 @@ def _packed(
     return _linear(rows, packed.tensor(weight), bias, residual, activation, algorithm)
 
 
+def _widened(rows: Any, weight: Any, _: Any, bias: Any, residual: Any, activation: str, algorithm: str) -> Any:
+    bias, residual = (None if tensor is None else tensor.float() for tensor in (bias, residual))
+    return _own(rows.float(), weight.float(), None, bias, residual, activation, algorithm).to(rows.dtype)
+
+
+def _widened_packed(
+    rows: Any, weight: Any, packed: PackedWeight, bias: Any, residual: Any, activation: str, algorithm: str
+) -> Any:
+    bias, residual = (None if tensor is None else tensor.float() for tensor in (bias, residual))
+    return _linear(rows.float(), packed.tensor(weight), bias, residual, activation, algorithm).to(rows.dtype)
+
+
 def _linear(rows: Any, weight: Any, bias: Any, residual: Any, activation: str, algorithm: str) -> Any:
     if residual is not None:
         return torch.ops.mkldnn._linear_pointwise.binary(rows, residual, weight, bias, "add")
     return torch.ops.mkldnn._linear_pointwise(rows, weight, bias, activation, [], algorithm)
 
 
-_KERNELS: dict[str, Callable[..., Any]] = {OWN: _own, PLAIN: _plain, PACKED: _packed}
+_KERNELS: dict[str, Callable[..., Any]] = {
+    OWN: _own,
+    PLAIN: _plain,
+    PACKED: _packed,
+    WIDENED: _widened,
+    WIDENED_PACKED: _widened_packed,
+}

@@ -41,5 +41,7 @@ class PackedWeights:
 
 
 def pack(weight: torch.Tensor) -> torch.Tensor:
-    """Returns a copy of a weight of shape (inputs, outputs) in oneDNN's layout."""
+    """Returns a copy of a weight of shape (inputs, outputs) in oneDNN's layout, in float32 if it has no kernel else."""
+    if weight.dtype is not torch.bfloat16 or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        weight = weight.float()
     return torch.ops.mkldnn._reorder_linear_weight(weight.detach().t().contiguous(), _ROWS)
