@@ -148,9 +148,9 @@ def test_a_plugin_that_is_wrong_is_refused_and_the_others_stay(forget, hooks):
 
 
 def test_a_runtime_keeps_files_in_the_cache(configure, tmp_path):
-    configure(VERTEBRA_CACHE=str(tmp_path))
-    assert vertebra.runtime_folder("torch") == tmp_path / "runtimes" / "torch"
-    assert list(tmp_path.iterdir()) == []
+    configure(VERTEBRA_CACHE=str(tmp_path / "new"))
+    assert vertebra.runtime_folder("torch") == tmp_path / "new" / "runtimes" / "torch"
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_user_without_a_cache_has_no_such_folder(monkeypatch):

@@ -1,5 +1,4 @@
-"""Imports Keras without torch's compiler, `torch._dynamo`, which takes longer to import than torch itself, and without
-JAX, which takes half as long.
+"""Imports Keras without torch's compiler, which takes longer to import than torch itself, and without JAX.
 
 Keras 3.15 needs the compiler for one decorator, `torch._dynamo.disable`, of two functions that make random generators.
 Nothing calls the decorated form before the compiler traces, so it is enough to decorate them when the compiler is
