@@ -145,6 +145,7 @@ class Watch:
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:
         global _watching
+        writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # of modules that are imported when needed
         signal.setitimer(signal.ITIMER_PROF, MOST_SECONDS)
         _watching = self
         try:
@@ -152,6 +153,7 @@ class Watch:
         finally:
             _watching = None
             signal.setitimer(signal.ITIMER_PROF, 0)
+            sys.dont_write_bytecode = writes
 
     def _compare(self, before: Mapping[str, Any], after: Mapping[str, Any], seconds: float) -> None:
         problems = [f"it {problem}" for problem in self._problems]

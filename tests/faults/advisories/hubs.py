@@ -114,6 +114,9 @@ def redirects(*locations: str) -> Iterator[Payload]:
 
 def credentials(header: str, origin: str, site: Site, stack: contextlib.ExitStack) -> Operations:
     """Has the hub send downloads to another origin, which must see no credentials, after it has set a cookie."""
+    from huggingface_hub.utils import close_session
+
+    stack.callback(close_session)  # the client keeps cookies, also for later tests
     hub = stack.enter_context(served(site))
     other = stack.enter_context(HubServer())
     other.commit(REPO, FILES)
