@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import vertebra
 from fuzz.target import Read, Target
 from vertebra.errors import PluginError, VertebraError
 
@@ -60,6 +61,8 @@ _READABLE = tuple(
     str(Path(path)) for path in {*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix, *filter(None, sys.path)}
 )
 _OF_SYSTEM = ("/dev/urandom", "/proc/self/status", "/proc/sys/kernel/random/boot_id")
+_STRUCTURES = str(Path(vertebra.__file__).parent / "_keras" / "structures" / "rebuilding.py")
+"""The module that reads pickles which this process has made of the layers that it built."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _watching: "Watch | None" = None
 
@@ -213,12 +216,11 @@ def _is_numeric(host: object) -> bool:
 
 
 def _is_of_module(event: str) -> bool:
-    """Returns whether code is compiled for a module that is imported, or for an annotation, and is not of an input."""
-    if event == "pickle.find_class":
-        return False
+    """Returns whether code is not of an input: of an imported module, of an annotation, or of the copy of a build."""
+    files = (_STRUCTURES,) if event == "pickle.find_class" else ("<frozen importlib", typing.__file__)
     frame = sys._getframe()
     while frame is not None:
-        if frame.f_code.co_filename.startswith(("<frozen importlib", typing.__file__)):
+        if frame.f_code.co_filename.startswith(files):
             return True
         frame = frame.f_back
     return False
