@@ -121,10 +121,14 @@ def test_a_decoder_has_one_output(few, shapes):
     assert shapes == {(3, 16)}
 
 
-def test_other_models_are_computed_as_they_are(few):
+def functional():
     inputs = keras.Input((4,))
-    model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
-    x = np.ones((3, 4), "float32")
+    return keras.Model(inputs, keras.layers.Dense(2)(inputs))
+
+
+@pytest.mark.parametrize("make", [functional, lambda: keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])])
+def test_other_models_are_computed_as_they_are(few, make):
+    model, x = make(), np.ones((3, 4), "float32")
     assert np.allclose(vertebra.compile(model)(x), model(x), atol=1e-6)
 
 

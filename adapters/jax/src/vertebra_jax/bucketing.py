@@ -28,8 +28,9 @@ class Buckets:
 
     def __init__(self, model: Any) -> None:
         self._most = getattr(model, "max_sequence_length", None)
-        outputs = model.output if isinstance(model.output, dict) else {"": model.output}
-        self._has_length = {name: _has_length(output) for name, output in outputs.items()}
+        output = getattr(model, "output", None)  # a model that is not functional has none
+        outputs = output if isinstance(output, dict) else {"": output}
+        self._has_length = {name: _has_length(value) for name, value in outputs.items()}
         self._exact: set[Shape] = set()
         self._lock = threading.Lock()
 
