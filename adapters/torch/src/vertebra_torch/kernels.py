@@ -26,8 +26,8 @@ WIDENED, WIDENED_PACKED = "widened", "widened packed"
 _COPIES = (PACKED, WIDENED_PACKED)
 _MOST_ROWS = 1024
 """From so many rows on, kernels are as fast as for more."""
-_REPETITIONS, _MOST_SECONDS = 5, 0.2
-"""How often each kernel is measured, unless all together take longer."""
+_REPETITIONS, _FEWEST, _MOST_SECONDS = 5, 3, 0.2
+"""How often each kernel is measured, and how often if all together take longer: other load may hit one of them."""
 _FEW_ROWS, _HOPELESS = 8, 4
 """A kernel that takes so many times as long as the fastest for few rows is not measured for more."""
 _GAIN = {OWN: 1.0, PLAIN: 0.97, WIDENED: 0.97, PACKED: 0.9, WIDENED_PACKED: 0.9}
@@ -99,7 +99,7 @@ def _seconds(arguments: tuple[Any, ...], names: Sequence[str]) -> dict[str, floa
     rows, weight, packed, bias, residual, activation, algorithm = arguments
     if rows.shape[0] > _FEW_ROWS:
         few = rows[:_FEW_ROWS], weight, packed, bias, None if residual is None else residual[:_FEW_ROWS]
-        first = _measured((*few, activation, algorithm), names, 1)
+        first = _measured((*few, activation, algorithm), names, _FEWEST)
         names = [name for name in names if first[name] < _HOPELESS * min(first.values())]
     return _measured(arguments, names, _REPETITIONS)
 
@@ -115,7 +115,7 @@ def _measured(arguments: tuple[Any, ...], names: Sequence[str], repetitions: int
             if repetition:
                 taken = time.perf_counter() - start
                 seconds[name] = min(taken, seconds.get(name, taken))
-        if repetition and time.perf_counter() > end:
+        if repetition >= _FEWEST and time.perf_counter() > end:
             break
     return seconds
 
