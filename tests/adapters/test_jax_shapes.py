@@ -25,7 +25,7 @@ def few(monkeypatch):
     """No shape is compiled as it is."""
     from vertebra_jax import bucketing
 
-    monkeypatch.setattr(bucketing, "MOST_EXACT", 0)
+    monkeypatch.setattr(bucketing, "_MOST_EXACT", 0)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_arrays_of_jax_are_padded_too(still, few, shapes):
 def test_the_first_shapes_are_compiled_as_they_are(still, shapes, monkeypatch):
     from vertebra_jax import bucketing
 
-    monkeypatch.setattr(bucketing, "MOST_EXACT", 2)
+    monkeypatch.setattr(bucketing, "_MOST_EXACT", 2)
     compiled = vertebra.compile(still)
     for length in (3, 5, 7, 3, 5, 9):
         compiled(batch(still, 2, length))
@@ -130,6 +130,14 @@ def functional():
 def test_other_models_are_computed_as_they_are(few, make):
     model, x = make(), np.ones((3, 4), "float32")
     assert np.allclose(vertebra.compile(model)(x), model(x), atol=1e-6)
+
+
+def test_a_model_on_a_backbone_is_computed_as_it_is(still, few):
+    """Padding would change the mean over all positions."""
+    inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in still.input}
+    mean = keras.layers.GlobalAveragePooling1D()(still(inputs)["sequence_output"])
+    model, x = keras.Model(inputs, mean), batch(still, 2, 5)
+    assert np.allclose(vertebra.compile(model)(x), model(x), atol=2e-6)
 
 
 def test_a_traced_call_is_of_the_caller_s_shape(still, few):

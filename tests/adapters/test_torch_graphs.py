@@ -364,6 +364,34 @@ def test_choices_are_kept_for_later_processes(measured, monkeypatch, tmp_path):
         assert in_another_process(damaged) == 1
 
 
+def test_choices_of_other_processes_are_kept_too(measured, monkeypatch, tmp_path):
+    import json
+
+    from vertebra_torch import choices
+
+    monkeypatch.setattr(choices, "runtime_folder", lambda name: tmp_path)
+    dense(8)
+    (of_other,) = json.loads((tmp_path / "kernels.json").read_text())["kernels"]
+    monkeypatch.setattr(choices, "_known", {})  # as in a process that began before the file was written
+    dense(16)
+    assert of_other in json.loads((tmp_path / "kernels.json").read_text())["kernels"]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_write_that_fails_leaves_no_file(measured, monkeypatch, tmp_path):
+    from pathlib import Path
+
+    from vertebra_torch import choices
+
+    def refuse(*_):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(choices, "runtime_folder", lambda name: tmp_path)
+    monkeypatch.setattr(Path, "replace", refuse)
+    dense(8)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("folder", [None, "file"])
 def test_without_a_folder_kernels_are_measured_in_each_process(folder, measured, monkeypatch, tmp_path):
     from vertebra_torch import choices

@@ -154,8 +154,8 @@ def files(preset: str | Path, *names: str) -> dict[str, Path]:
 def runtime_folder(runtime: str) -> Path | None:
     """Returns the folder of the cache in which a runtime may keep results for later processes, for its adapter.
 
-    The folder may not exist yet. Users may delete it at any time, and no other user may be trusted with it: check its
-    files as you read them.
+    The folder may not exist yet, and users may delete it at any time. Other programs may have written to it, so the
+    adapter checks its files as it reads them.
 
     Args:
         runtime: Name of the runtime, such as `"torch"`.

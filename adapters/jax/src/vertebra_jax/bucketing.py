@@ -11,7 +11,9 @@ import keras
 import numpy as np
 from jax import numpy as jnp
 
-MOST_EXACT = 8
+from vertebra import Backbone
+
+_MOST_EXACT = 8
 """Shapes that are compiled as they are, before others are padded; a program that has few shapes loses no time."""
 _FEWEST_TOKENS = 16
 _TOKENS, _MASK = "token_ids", "padding_mask"
@@ -22,13 +24,16 @@ Shape = tuple[int, ...]
 class Buckets:
     """Chooses the shape for which the function of a model is compiled.
 
+    Only batches of a backbone are padded: padding changes none of its outputs (rule BB-20 of the kit). It may change
+    those of other models, such as one that averages over all positions.
+
     Args:
-        model: The model; batches of one with token ids and a padding mask can be padded.
+        model: The model; batches of a backbone with token ids and a padding mask can be padded.
     """
 
     def __init__(self, model: Any) -> None:
         self._most = getattr(model, "max_sequence_length", None)
-        output = getattr(model, "output", None)  # a model that is not functional has none
+        output = model.output if isinstance(model, Backbone) else None
         outputs = output if isinstance(output, dict) else {"": output}
         self._has_length = {name: _has_length(value) for name, value in outputs.items()}
         self._exact: set[Shape] = set()
@@ -45,13 +50,11 @@ class Buckets:
             return None
         rows, length = inputs[_TOKENS].shape
         with self._lock:
-            if (rows, length) in self._exact or len(self._exact) < MOST_EXACT:
+            if (rows, length) in self._exact or len(self._exact) < _MOST_EXACT:
                 self._exact.add((rows, length))
                 return None
-        shape = (
-            rows if same_rows else _rounded(rows, 1),
-            min(_rounded(length, _FEWEST_TOKENS), self._most or length * 2),
-        )
+        longer = _rounded(length, _FEWEST_TOKENS)
+        shape = rows if same_rows else _rounded(rows, 1), longer if self._most is None else min(longer, self._most)
         # A row without tokens attends to all positions, so that more of them would change its outputs.
         if shape == (rows, length) or shape[1] < length or not np.asarray(inputs[_MASK]).any(axis=1).all():
             return None

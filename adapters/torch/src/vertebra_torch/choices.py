@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -37,25 +38,32 @@ def note(key: tuple[object, ...], kernel: str) -> None:
 
 
 def save() -> None:
-    """Writes the choices of this process, if there are new ones; a folder that cannot be written to keeps none."""
+    """Writes the choices, if this process made new ones; a folder that cannot be written to keeps none."""
     global _is_changed
     if not _is_changed:
         return
     with _lock:
         _is_changed = False
-        folder, document = (
-            runtime_folder("torch"),
-            json.dumps({"machine": _machine(), "kernels": _known}, indent=1, sort_keys=True),
-        )
-    if folder is None:
-        return
+        folder = runtime_folder("torch")
+        if folder is not None:
+            kernels = _stored(folder / _FILE) | _known  # other processes may have written theirs
+            document = json.dumps({"machine": _machine(), "kernels": kernels}, indent=1, sort_keys=True)
+            with contextlib.suppress(OSError):
+                _replace(folder / _FILE, document)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Writes a file that other processes read at the same time, or leaves it as it is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent)
+    stage = Path(name)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as file:
-            file.write(document)
-        Path(file.name).replace(folder / _FILE)
-    except OSError:
-        return
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        stage.replace(path)
+    except BaseException:
+        stage.unlink(missing_ok=True)
+        raise
 
 
 def _read() -> None:

@@ -37,6 +37,7 @@ def fuse(module: Any) -> FusedGraph:
     weights = _fuse_products(fused)
     fused.graph.eliminate_dead_code()
     fused.recompile()
+    # Not __call__, which the tracer replaces while another thread traces.
     return FusedGraph(fused.forward, weights)
 
 

@@ -82,12 +82,16 @@ def _chosen(arguments: tuple[Any, ...]) -> str:
 def _usable(weight: torch.Tensor, packed: PackedWeight | None) -> tuple[str, ...]:
     """Returns the names of the kernels for products with a weight."""
     names: tuple[str, ...] = (OWN,)
-    if weight.device.type == "cpu" and weight.numel() and torch.backends.mkldnn.is_available():
+    if weight.device.type == "cpu" and weight.numel() and _has_onednn():
         if weight.dtype is torch.float32 or (weight.dtype is torch.bfloat16 and _has_bfloat16()):
             names = (OWN, PLAIN, PACKED)
         elif weight.dtype in (torch.bfloat16, torch.float16):
             names = (OWN, WIDENED, WIDENED_PACKED)
     return names if packed is not None else tuple(name for name in names if name not in _COPIES)
+
+
+def _has_onednn() -> bool:
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def _has_bfloat16() -> bool:

@@ -27,11 +27,10 @@ class Graph:
 
     def __init__(self, module: Any, accepts: Callable[[Sequence[torch.Tensor]], bool]) -> None:
         self._module, self.accepts = module, accepts
-        self.call = module.forward  # not __call__, which the tracer replaces while another thread traces
 
     @functools.cached_property
     def fused(self) -> FusedGraph:
-        """The graph for weights that do not change."""
+        """The graph with fused calls of the fastest kernels."""
         return fuse(self._module)
 
 
