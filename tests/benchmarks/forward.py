@@ -108,7 +108,7 @@ def measure_forward(
 
 
 def match_of(name: str, runtime: str, dtype: str, peers: Path, work: Path) -> Match:
-    """Returns one of `MODELS` beside its peer; presets in float32 serve both dtypes, as each library casts them."""
+    """Returns one of `MODELS` with its peer; presets in float32 serve both dtypes, as each library casts them."""
     peer, way = PEERS[runtime]
     ways = {**WAYS[runtime], peer: way}
     libraries = {library for library, _ in ways.values()}
