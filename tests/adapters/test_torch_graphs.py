@@ -51,11 +51,11 @@ def no_choices(monkeypatch):
 @pytest.fixture
 def choose(monkeypatch):
     """Returns a function that makes a kernel the fastest, whatever is on this machine."""
-    from vertebra_torch import kernels
+    from vertebra_torch import kernels, measuring
 
     def fastest(name):
         monkeypatch.setattr(kernels, "_HOPELESS", float("inf"))
-        monkeypatch.setattr(kernels, "_fastest", lambda seconds: name if name in seconds else kernels.OWN)
+        monkeypatch.setattr(measuring, "fastest", lambda seconds, gains: name if name in seconds else kernels.OWN)
 
     return fastest
 
@@ -309,9 +309,9 @@ def test_a_function_that_is_not_packed_has_the_weights_of_each_call(still, sized
     ],
 )
 def test_the_fastest_kernel_is_chosen(seconds, chosen):
-    from vertebra_torch import kernels
+    from vertebra_torch import kernels, measuring
 
-    assert kernels._fastest(seconds) == chosen
+    assert measuring.fastest(seconds, kernels._GAIN) == chosen
 
 
 @pytest.fixture
@@ -437,11 +437,11 @@ def called(monkeypatch):
 
 
 def test_kernels_are_measured_in_turn(torch, called):
-    from vertebra_torch import kernels
+    from vertebra_torch import kernels, measuring
 
     seconds = kernels._seconds((torch.ones(8, 2), None, None, None, None, "none", ""), ["a", "b"])
     assert seconds.keys() == {"a", "b"}
-    assert called == [("a", 8), ("b", 8)] * (1 + kernels._REPETITIONS)
+    assert called == [("a", 8), ("b", 8)] * (1 + measuring._REPETITIONS)
 
 
 def test_a_kernel_that_is_hopeless_for_few_rows_is_not_measured_for_many(torch, called):

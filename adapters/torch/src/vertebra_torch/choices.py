@@ -9,6 +9,7 @@ import platform
 import sys
 import tempfile
 import threading
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import torch
@@ -17,24 +18,31 @@ from vertebra import runtime_folder
 
 _MOST_BYTES = 2**20
 _FILE = "kernels.json"
-_lock = threading.Lock()
+_lock, _measuring = threading.Lock(), threading.Lock()
 _known: dict[str, str] = {}
 _is_read = _is_changed = False
 
 
-def known(key: tuple[object, ...]) -> str | None:
-    """Returns the kernel that was chosen for a kind of call, in this process or before, or None."""
+def chosen(key: tuple[object, ...], names: Collection[str], measure: Callable[[], str]) -> str:
+    """Returns the kernel for a kind of call: the one that was chosen in this process or before, or a new choice.
+
+    Args:
+        key: The kind of call.
+        names: The kernels that can be used.
+        measure: Returns the name of the fastest; only one thread measures at a time.
+    """
+    global _is_changed
     if not _is_read:
         _read()
-    return _known.get(_text(key))
-
-
-def note(key: tuple[object, ...], kernel: str) -> None:
-    """Notes the kernel for a kind of call."""
-    global _is_changed
-    with _lock:
-        _known[_text(key)] = kernel
-        _is_changed = True
+    text = _text(key)
+    known = _known.get(text)
+    if known is None or known not in names:
+        with _measuring:
+            known = measure()
+        with _lock:
+            _known[text] = known
+            _is_changed = True
+    return known
 
 
 def save() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from vertebra_torch import kernels
+from vertebra_torch.integers import rewrite_integer_products
 
 aten = torch.ops.aten
 _VIEWS = (aten._unsafe_view.default, aten.view.default)
@@ -34,6 +35,7 @@ def fuse(module: Any) -> FusedGraph:
     fused.graph = copy.deepcopy(module.graph)
     _read_sizes_once(fused.graph)
     _remove_copies(fused.graph)
+    rewrite_integer_products(fused.graph)
     weights = _fuse_products(fused)
     fused.graph.eliminate_dead_code()
     fused.recompile()

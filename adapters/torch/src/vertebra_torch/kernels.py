@@ -8,14 +8,12 @@ later processes, too.
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
-from vertebra_torch import choices
+from vertebra_torch import choices, measuring
 from vertebra_torch.packing import PackedWeight
 
 aten = torch.ops.aten
@@ -26,13 +24,10 @@ WIDENED, WIDENED_PACKED = "widened", "widened packed"
 _COPIES = (PACKED, WIDENED_PACKED)
 _MOST_ROWS = 1024
 """From so many rows on, kernels are as fast as for more."""
-_REPETITIONS, _FEWEST, _MOST_SECONDS = 5, 3, 0.2
-"""How often each kernel is measured, and how often if all together take longer: other load may hit one of them."""
 _FEW_ROWS, _HOPELESS = 8, 4
 """A kernel that takes so many times as long as the fastest for few rows is not measured for more."""
 _GAIN = {OWN: 1.0, PLAIN: 0.97, WIDENED: 0.97, PACKED: 0.9, WIDENED_PACKED: 0.9}
 """The share of the time of the kernels before that one must not exceed: a packed copy costs memory."""
-_measuring = threading.Lock()
 
 
 def product(
@@ -70,13 +65,7 @@ def _chosen(arguments: tuple[Any, ...]) -> str:
         packed is not None,
         torch.get_num_threads(),
     )
-    known = choices.known(key)
-    if known in names:
-        return known
-    with _measuring:
-        chosen = _fastest(_seconds(arguments, names))
-    choices.note(key, chosen)
-    return chosen
+    return choices.chosen(key, names, lambda: measuring.fastest(_seconds(arguments, names), _GAIN))
 
 
 def _usable(weight: torch.Tensor, packed: PackedWeight | None) -> tuple[str, ...]:
@@ -103,34 +92,13 @@ def _seconds(arguments: tuple[Any, ...], names: Sequence[str]) -> dict[str, floa
     rows, weight, packed, bias, residual, activation, algorithm = arguments
     if rows.shape[0] > _FEW_ROWS:
         few = rows[:_FEW_ROWS], weight, packed, bias, None if residual is None else residual[:_FEW_ROWS]
-        first = _measured((*few, activation, algorithm), names, _FEWEST)
+        first = measuring.seconds(_among(names), (*few, activation, algorithm), measuring.FEWEST)
         names = [name for name in names if first[name] < _HOPELESS * min(first.values())]
-    return _measured(arguments, names, _REPETITIONS)
+    return measuring.seconds(_among(names), arguments)
 
 
-def _measured(arguments: tuple[Any, ...], names: Sequence[str], repetitions: int) -> dict[str, float]:
-    """Measures kernels, after one call of each to warm up; calls alternate, as other load varies."""
-    seconds: dict[str, float] = {}
-    end = time.perf_counter() + _MOST_SECONDS
-    for repetition in range(1 + repetitions):
-        for name in names:
-            start = time.perf_counter()
-            _KERNELS[name](*arguments)
-            if repetition:
-                taken = time.perf_counter() - start
-                seconds[name] = min(taken, seconds.get(name, taken))
-        if repetition >= _FEWEST and time.perf_counter() > end:
-            break
-    return seconds
-
-
-def _fastest(seconds: Mapping[str, float]) -> str:
-    """Returns the name of the fastest kernel, or of one that costs less memory and is hardly slower."""
-    chosen, *others = seconds
-    for name in others:
-        if seconds[name] < _GAIN[name] * seconds[chosen]:
-            chosen = name
-    return chosen
+def _among(names: Sequence[str]) -> dict[str, Callable[..., Any]]:
+    return {name: _KERNELS[name] for name in names}
 
 
 def _own(rows: Any, weight: Any, _: Any, bias: Any, residual: Any, activation: str, algorithm: str) -> Any:
