@@ -21,6 +21,7 @@ from loading import RUNTIMES, measure_bfloat16, measure_loading
 from measure import Row
 from models import MODELS
 from plots import draw_all
+from precision import measure_precision
 from reopening import measure_reopening
 from starting import measure_starting
 from startup import measure_startup
@@ -44,6 +45,7 @@ PEERS = [
 TABLES = (
     "forward.float32",
     "forward.bfloat16",
+    "precision",
     "training",
     "loading",
     "bfloat16",
@@ -130,6 +132,7 @@ def measures(chosen: argparse.Namespace, work: Path) -> dict[str, Callable[[], l
     found = {
         "forward.float32": with_peers(measure_forward, "float32", **compared),
         "forward.bfloat16": with_peers(measure_forward, "bfloat16", **compared),
+        "precision": partial(measure_precision, runs, work, **compared),
         "training": with_peers(measure_training, **compared),
         "loading": with_peers(measure_loading, **compared),
         "bfloat16": with_peers(measure_bfloat16, runtimes=runtimes),

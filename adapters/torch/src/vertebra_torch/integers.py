@@ -59,7 +59,7 @@ def _chosen(rows: torch.Tensor, weight: torch.Tensor) -> str:
 
 
 def _fastest(rows: torch.Tensor, weight: torch.Tensor) -> str:
-    """Measures the kernels for few rows, and those that are not hopeless for all: one may take a hundred times as long."""
+    """Measures the kernels for few rows, and for all those that are not hopeless: one may take 100 times as long."""
     shortest = measuring.seconds(_KERNELS, (rows[:_FEW_ROWS], weight), measuring.FEWEST)
     if rows.shape[0] > _FEW_ROWS:
         most = _HOPELESS * min(shortest.values())
