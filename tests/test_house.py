@@ -262,6 +262,8 @@ OF_OTHERS = {
     "module._flat_weights_names",  # of torch's recurrent layers
     "outputs._asdict",  # of named tuples
     "aten._unsafe_view",  # this and the following: kernels of torch, whose names in its graphs begin so
+    "aten._to_copy",
+    "torch._int_mm",
     "aten._scaled_dot_product_flash_attention_for_cpu",
     "torch.ops.mkldnn._linear_pointwise",
     "torch.ops.mkldnn._reorder_linear_weight",
