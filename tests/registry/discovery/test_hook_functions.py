@@ -15,13 +15,21 @@ def module_of(**members):
     return module
 
 
+def empty():
+    return []
+
+
+def none():
+    return []
+
+
 def implementations(**members):
     module = module_of(**members)
     return checked("acme", module, hook_functions(module))
 
 
 def test_marked_functions_and_those_with_the_prefix_are_found_in_order():
-    marked, other = hookimpl(lambda: []), hookimpl(specname="vertebra_tasks")(lambda: [])
+    marked, other = hookimpl(empty), hookimpl(specname="vertebra_tasks")(none)
     module = module_of(vertebra_presets=marked, a=other, vertebra_x=len, vertebra_y=3, z=len)
     found = hook_functions(module)
     assert [(each.name, each.hook) for each in found] == [
@@ -33,17 +41,20 @@ def test_marked_functions_and_those_with_the_prefix_are_found_in_order():
 
 
 def test_implementations_have_the_names_of_hooks():
-    function, other = hookimpl(lambda: []), hookimpl(specname="vertebra_tasks")(lambda: [])
+    function, other = hookimpl(empty), hookimpl(specname="vertebra_tasks")(none)
     found = implementations(vertebra_presets=function, mine=other)
     assert found == {"vertebra_presets": function, "vertebra_tasks": other}
 
 
 WRONG = {
-    "no marker": (lambda: [], "lacks the hookimpl marker"),
+    "no marker": (lambda: [None], "lacks the hookimpl marker"),
     "an argument": (hookimpl(lambda what: []), "has the arguments what, which the hook does not have"),
     "a wrapper": (hookimpl(lambda: (yield), wrapper=True), "is marked with wrapper=True, but hooks of other"),
     "an old wrapper": (hookimpl(lambda: (yield), hookwrapper=True), "is marked with hookwrapper=True"),
-    "an unknown hook": (hookimpl(lambda: [], specname="vertebra_preset"), "no hook 'vertebra_preset'; did you mean"),
+    "an unknown hook": (
+        hookimpl(lambda: [None], specname="vertebra_preset"),
+        "no hook 'vertebra_preset'; did you mean",
+    ),
 }
 
 
