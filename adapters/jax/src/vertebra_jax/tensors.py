@@ -21,7 +21,7 @@ def to_tensor(array: np.ndarray[Any, Any], dtype: str) -> Any:
 
 
 def share(tensor: Any) -> Any:
-    """Returns an array that views the memory of another one on the CPU, or None if that is elsewhere or released.
+    """Returns an array that views the memory of another one on the CPU, or None if that is of a GPU or released.
 
     JAX writes to memory in place only if nothing else views it: a computation to which one of the arrays is donated
     gets other memory.

@@ -67,7 +67,7 @@ def checked(plugin: str, module: object, functions: Sequence[HookFunction]) -> d
 
     Args:
         plugin: The name of the plugin, for messages.
-        module: What was added or imported as the plugin.
+        module: The module or object of the plugin.
         functions: Its hook functions.
 
     Raises:

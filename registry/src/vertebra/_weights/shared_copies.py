@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 import weakref
 from collections.abc import Hashable
 from typing import Any
 
+from vertebra._system.file_identity import is_settled
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.tensor_layout import take
 from vertebra.interfaces import Runtime
@@ -14,9 +14,6 @@ from vertebra.translations import TensorRule
 
 _LEAST_BYTES = 4096
 """Of a copy that is shared: smaller ones cost no more than to find them."""
-_LEAST_AGE_NS = 2_000_000_000
-"""Of a file whose copies are shared. Its time of modification says only then that it was not written to since: clocks
-of file systems are coarse, up to two seconds."""
 _copies: weakref.WeakValueDictionary[Hashable, Any] = weakref.WeakValueDictionary()
 """The tensors that copies of weights were made in, as long as models hold them."""
 
@@ -50,7 +47,6 @@ def tensor_of(runtime: Runtime, checkpoint: Checkpoint, rule: TensorRule, shape:
 def _key(checkpoint: Checkpoint, rule: TensorRule, shape: tuple[int, ...], dtype: str) -> Hashable | None:
     """Returns all on which a weight's value depends, or None if it is small, or its file may have changed unnoticed."""
     identity = checkpoint.identity(rule.tensor)
-    if identity is None or checkpoint.entries[rule.tensor].size < _LEAST_BYTES:
+    if identity is None or checkpoint.entries[rule.tensor].size < _LEAST_BYTES or not is_settled(identity):
         return None
-    modified = identity[-1]
-    return (identity, repr(rule), shape, dtype) if time.time_ns() - modified > _LEAST_AGE_NS else None
+    return identity, repr(rule), shape, dtype  # a plugin may give a rule lists, which have no hash
