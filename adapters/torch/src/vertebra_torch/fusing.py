@@ -144,7 +144,7 @@ def _replace(module: Any, product: _Product, packed: Any) -> None:
 
 
 def _erase_unused(graph: Any, node: Any) -> None:
-    """Erases a node without users, and what it alone used: to search all nodes for each product would be quadratic."""
+    """Erases a node without users, and nodes that it alone used; to search all nodes per product is quadratic."""
     waiting, erased = [node], set()
     while waiting:
         node = waiting.pop()

@@ -57,7 +57,7 @@ class Listing:
 
 
 _kept: dict[Identity, Listing] = {}
-"""The listings of the last files, the last used one at the end: to start a child takes longer than all else of a second load."""
+"""The listings of the last files, the last used one at the end: a child takes longer than the rest of a second load."""
 
 
 def list_datasets(files: Sequence[OpenFile]) -> list[Listing]:
