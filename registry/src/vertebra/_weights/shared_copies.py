@@ -6,6 +6,8 @@ import weakref
 from collections.abc import Hashable
 from typing import Any
 
+import numpy as np
+
 from vertebra._system.file_identity import is_settled
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.tensor_layout import take
@@ -34,12 +36,16 @@ def tensor_of(runtime: Runtime, checkpoint: Checkpoint, rule: TensorRule, shape:
     if shared is not None:
         _copies[key] = shared  # the other model may be deleted first
         return shared
-    array = take(rule, checkpoint.view(rule.tensor), shape)
+    stored = checkpoint.view(rule.tensor)
+    array = take(rule, stored, shape)
     tensor = runtime.tensor(array, dtype)
-    is_viewed = array.dtype.name == dtype and runtime.can_view(
-        checkpoint.entries[rule.tensor].start, array.flags.c_contiguous
+    start = checkpoint.entries[rule.tensor].start + array.ctypes.data - stored.ctypes.data  # of a part, for example
+    is_viewed = (
+        array.dtype.name == dtype
+        and np.may_share_memory(array, stored)
+        and runtime.can_view(start, array.flags.c_contiguous)
     )
-    if key is not None and not is_viewed:
+    if key is not None and not is_viewed:  # a view ends with the file, and a load with `copy=True` must not get it
         _copies[key] = tensor
     return tensor
 
