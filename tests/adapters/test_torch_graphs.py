@@ -452,3 +452,44 @@ def test_a_kernel_that_is_hopeless_for_few_rows_is_not_measured_for_many(torch, 
     assert seconds.keys() == {"a"}
     assert ("slow", 8) in called
     assert ("slow", 100) not in called
+
+
+# === Costs of a first call ===
+
+
+@pytest.fixture
+def traced(arguments, sized, monkeypatch):
+    """Returns a function that compiles a BERT with a number of layers, and returns its graph."""
+    from vertebra_torch import tracing
+
+    graphs, trace = [], tracing.trace
+    monkeypatch.setattr(tracing, "trace", lambda *args, **options: graphs.append(trace(*args, **options)) or graphs[-1])
+
+    def compile_layers(layers):
+        vertebra.compile(vertebra.models.BertBackbone(**arguments | {"num_layers": layers}))(sized(2, 4))
+        return graphs[-1]
+
+    return compile_layers
+
+
+def test_fusing_searches_the_graph_as_often_for_any_number_of_products(traced, monkeypatch, torch):
+    searches, search = [], torch.fx.Graph.eliminate_dead_code
+
+    def counting(graph, *arguments):
+        searches.append(graph)
+        return search(graph, *arguments)
+
+    monkeypatch.setattr(torch.fx.Graph, "eliminate_dead_code", counting)
+    counts = []
+    for layers in (1, 4):
+        searches.clear()
+        traced(layers)
+        counts.append(len(searches))
+    assert counts[0] == counts[1]
+
+
+def test_values_of_a_trace_share_one_mode(traced):
+    """A mode of its own for each value takes a third of the time of a trace."""
+    values = [node.meta.get("val") for node in traced(1)._module.graph.nodes]
+    modes = {id(value.fake_mode) for value in values if hasattr(value, "fake_mode")}
+    assert len(modes) == 1

@@ -227,6 +227,14 @@ class Runtime(ABC):
         Immutable tensors are copied, too: training may release their memory, as JAX does.
         """
 
+    def share(self, tensor: Any) -> Any:
+        """Returns a further tensor with the value and the memory of another one, or None if tensors cannot share it.
+
+        Nothing that is done with one of the two may change or end the other: they must be immutable, and training must
+        not write to memory that they share.
+        """
+        return None
+
     def assign(self, variable: Any, tensor: Any) -> None:
         """Assigns a tensor's value to a variable; afterwards the variable shares memory with no other variable.
 

@@ -12,7 +12,7 @@ from keras.src.backend.common.stateless_scope import in_stateless_scope
 
 import vertebra
 from vertebra._configuration.settings import Settings
-from vertebra._weights import assign, files, tensor_layout
+from vertebra._weights import files, shared_copies, tensor_layout
 from vertebra._weights.layer_paths import weight_names
 from vertebra._weights.safetensors import format
 from vertebra.errors import PresetNotFoundError, PresetRefusedError, WeightsMismatchError
@@ -125,7 +125,7 @@ def test_half_precision_that_is_asked_for_as_it_is_stored_is_viewed(golden, tmp_
         taken[rule.tensor] = array.ctypes.data
         return tensor_layout.take(rule, array, shape)
 
-    monkeypatch.setattr(assign, "take", take)
+    monkeypatch.setattr(shared_copies, "take", take)
     weights = weight_names(vertebra.Backbone.from_preset(tmp_path / "half", dtype="bfloat16"))
     kernels = [name for name in weights if name.endswith("kernel")]
     assert [address(weights[name].value) for name in kernels] == [taken[name] for name in kernels]

@@ -1,5 +1,7 @@
 """The suite for runtimes notices faults: each of these runtimes breaks one rule."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -17,7 +19,13 @@ TESTS = {
     ),
     "RT-09": lambda runtime, tmp_path: SUITE.test_dropout_keeps_the_expected_values(runtime),
     "RT-11": SUITE.test_it_says_which_arrays_it_can_view,
+    "RT-12": lambda runtime, tmp_path: shared(runtime),
 }
+
+
+def shared(runtime):
+    with contextlib.suppress(pytest.skip.Exception):  # torch shares no memory
+        SUITE.test_tensors_that_share_memory_do_not_change_together(runtime)
 
 
 def truncated(runtime, array, dtype):
@@ -43,6 +51,7 @@ def old_weights(runtime, model):
         ("RT-09", "dropout", lambda runtime, inputs, rate, generator: inputs),
         ("RT-11", "can_view", lambda runtime, start, contiguous: False),
         ("RT-11", "tensor", lambda runtime, array, dtype: type(runtime).tensor(runtime, array.copy(), dtype)),
+        ("RT-12", "share", lambda runtime, tensor: tensor + 1),
     ],
 )
 def test_a_runtime_that_breaks_a_rule_is_noticed(rule, method, wrong, monkeypatch, tmp_path):

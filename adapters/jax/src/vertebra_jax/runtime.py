@@ -43,6 +43,11 @@ class JaxRuntime(Runtime):
     def snapshot(self, tensor: Any) -> Any:
         return tensor.copy()
 
+    def share(self, tensor: Any) -> Any:
+        from vertebra_jax.tensors import share
+
+        return share(tensor)
+
     def is_tracing(self) -> bool:
         from vertebra_jax.tensors import is_tracing
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
+import numpy as np
 
 from vertebra_jax.models import require_threads
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 def to_tensor(array: np.ndarray[Any, Any], dtype: str) -> Any:
@@ -20,6 +18,18 @@ def to_tensor(array: np.ndarray[Any, Any], dtype: str) -> Any:
     """
     require_threads()
     return jax.device_put(array if array.dtype.name == dtype else array.astype(jax.numpy.dtype(dtype)))
+
+
+def share(tensor: Any) -> Any:
+    """Returns an array that views the memory of another one on the CPU, or None if that is of a GPU or released.
+
+    JAX writes to memory in place only if nothing else views it: a computation to which one of the arrays is donated
+    gets other memory.
+    """
+    require_threads()
+    if tensor.is_deleted() or any(device.platform != "cpu" for device in tensor.devices()):
+        return None
+    return jax.device_put(np.asarray(tensor))
 
 
 def is_tracing() -> bool:

@@ -142,7 +142,18 @@ def _replace(module: Any, product: _Product, packed: Any) -> None:
         if product.view is not None:
             result = graph.call_function(product.view.target, (result, product.view.args[1]))
     product.last.replace_all_uses_with(result)
-    graph.eliminate_dead_code()
+    _erase_unused(graph, product.last)
+
+
+def _erase_unused(graph: Any, node: Any) -> None:
+    """Erases a node without users, and nodes that it alone used; to search all nodes per product is quadratic."""
+    waiting, erased = [node], set()
+    while waiting:
+        node = waiting.pop()
+        if node not in erased and not node.users and not node.is_impure():
+            waiting += node.all_input_nodes
+            graph.erase_node(node)
+            erased.add(node)
 
 
 def _activation(node: Any) -> tuple[str, str]:

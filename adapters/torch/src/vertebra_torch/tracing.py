@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import _guards
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
@@ -71,7 +72,9 @@ def _all_sizes_of(tensor: torch.Tensor) -> Any:
 
 def _with_numbers(function: Callable[..., Any], tensors: Sequence[torch.Tensor]) -> Graph:
     shapes = [tensor.shape for tensor in tensors]
-    module = make_fx(function)(*tensors)
+    mode = FakeTensorMode()  # else the tracer makes one, with a stack trace, for each value
+    with _guards.tracing(_guards.TracingContext(mode)):
+        module = make_fx(function)(*tensors)
     return Graph(_cleaned(module), lambda others: [tensor.shape for tensor in others] == shapes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
 import traceback
 from collections.abc import Iterable
@@ -22,6 +23,7 @@ _INSIDE = "An entry module must not import a framework: import it inside the met
 _NAMED = {"vertebra_backbones", "vertebra_tasks", "vertebra_commands", "vertebra_tokenizers"}
 """The hooks whose contributions name code."""
 
+_NAME_FIELD, _VERSION_FIELD = (re.compile(rf"^{field}: (\S+)$", re.MULTILINE) for field in ("Name", "Version"))
 _NOT_FRAMEWORKS = {"numpy"}
 """Backends of Keras that are also libraries, which may be imported on every runtime."""
 
@@ -50,9 +52,13 @@ def find_installed() -> tuple[list[tuple[metadata.EntryPoint, Plugin]], dict[Own
 
 
 def _name_and_version(distribution: metadata.Distribution | None) -> tuple[str, str]:
-    """Reads name and version together: each access to a distribution's metadata parses the file again."""
+    """Reads name and version together, without parsing the file, which has the whole README, if that is possible."""
     if distribution is None:
         return "unknown", ""
+    header = (distribution.read_text("METADATA") or "").partition("\n\n")[0]
+    names, versions = (pattern.findall(header) for pattern in (_NAME_FIELD, _VERSION_FIELD))
+    if len(names) == len(versions) == 1:
+        return names[0], versions[0]
     fields = distribution.metadata  # an interrupted installation may lack them
     name, version = (fields[key] if key in fields else "" for key in ("Name", "Version"))  # noqa: SIM401 (it has no get)
     return name or "unknown", version
@@ -71,7 +77,7 @@ def load(entry: metadata.EntryPoint, plugin: Plugin) -> object:
     """
     if not entry.pattern.match(entry.value):
         raise PluginError(entry.name, f"its entry point refers to {entry.value!r}, which is not a valid module name")
-    before = set(sys.modules)
+    before = list(sys.modules)
     try:
         return entry.load()
     except Exception as error:
@@ -80,7 +86,12 @@ def load(entry: metadata.EntryPoint, plugin: Plugin) -> object:
         problem = f"its entry module imports keras, which failed ({exception_text(error)})"
         raise PluginError(entry.name, problem, NO_FRAMEWORK) from error
     finally:
-        plugin.imported = frozenset(name for name in sys.modules.keys() - before if "." not in name)
+        plugin.imported = frozenset(name for name in _added(before, list(sys.modules)) if "." not in name)
+
+
+def _added(before: list[str], after: list[str]) -> Iterable[str]:
+    """Returns the names that only the second list has; a comparison is faster than sets unless a name was removed."""
+    return after[len(before) :] if after[: len(before)] == before else set(after).difference(before)
 
 
 def _failed_in(error: Exception, package: str) -> bool:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
-
-import pluggy
+from typing import Any
 
 from vertebra import hookspecs
 from vertebra._configuration.settings import Settings, settings
 from vertebra._discovery.failures import remedy_for_failure
+from vertebra._discovery.hook_functions import checked, hook_functions, policies
 from vertebra._discovery.installed import find_installed, load
 from vertebra._discovery.plugin import BUILTIN, Owner, Plugin, fatal, naming_slow_plugins, quarantine_on_error
 from vertebra._system.log import log  # noqa: F401 (plugins log to it: it must have its filter before)
@@ -25,16 +22,8 @@ from vertebra.errors import (
     SettingsError,
     UnknownNameError,
     VertebraError,
-    close_names,
 )
 
-if TYPE_CHECKING:
-    from vertebra.handles import PresetHandle
-
-_PREFIX = "vertebra_"
-"""Prefix of the names of all hooks."""
-_DECIDING = ("vertebra_rewrite_handle", "vertebra_refuse_preset")
-"""The policy hooks that decide which preset is read; the third one observes."""
 _OR_GLOB = "Correct the name, or write a glob, such as {0}*, for a plugin that may be missing"
 _IF_MISSING = {"plugins": "Install the plugin, or correct the setting", "block": _OR_GLOB, "prefer": _OR_GLOB}
 """The remedy for a name that no installed plugin has, by setting."""
@@ -45,8 +34,8 @@ class PluginRegistry:
 
     def __init__(self, chosen: Settings) -> None:
         self._settings = chosen
-        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
-        self._manager.add_hookspecs(hookspecs)
+        self._modules: dict[str, object] = {}
+        self._keys: dict[int, str] = {}  # of the modules, by identity: a module may define equality
         self.plugins: list[Plugin] = []
         self._load_builtin()
         self._load_installed()
@@ -94,12 +83,12 @@ class PluginRegistry:
 
     def _remove(self, plugin: Plugin) -> None:
         self.plugins = [other for other in self.plugins if other is not plugin]
-        if self._manager.has_plugin(_key(plugin)):
-            self._manager.unregister(name=_key(plugin))
+        if _key(plugin) in self._modules:
+            del self._keys[id(self._modules.pop(_key(plugin)))]
 
     def _same(self, module: object, name: str) -> list[Plugin]:
         """Returns the plugin that was added under a name, and the one that is made of a module."""
-        key = self._manager.get_name(module)
+        key = self._keys.get(id(module))
         return [p for p in self.plugins if (p.added and p.name == name) or (key is not None and _key(p) == key)]
 
     def _load(self, plugin: Plugin, module: object) -> Plugin:
@@ -170,38 +159,21 @@ class PluginRegistry:
         return plugin.status == "loaded"
 
     def _register(self, plugin: Plugin, module: object) -> None:
-        plugin.implementations = _policies(module)  # kept even if the other hooks are invalid
-        _check_markers(plugin, module)
-        _check_arguments(plugin, module)
+        functions = hook_functions(module)
+        plugin.implementations = policies(functions)  # kept even if the other hooks are invalid
+        implementations = checked(plugin.name, module, functions)
         key = _key(plugin)
-        if self._manager.has_plugin(key):
+        if key in self._modules:
             raise PluginError(plugin.name, "a plugin with this name exists already", "Choose another name")
-        other = self._manager.get_name(module)
+        other = self._keys.get(id(module))
         if other is not None:
             problem = f"its module is also that of the plugin {other.rpartition(':')[2]!r}"
             raise PluginError(plugin.name, problem, "Name each module in one entry point")
-        try:
-            self._manager.register(module, key)
-            self._check_names(plugin, module)
-        except Exception:
-            if self._manager.has_plugin(key):
-                self._manager.unregister(name=key)
-            raise
-        plugin.implementations = {
-            caller.name: implementation.function
-            for caller in self._manager.get_hookcallers(module) or ()
-            for implementation in caller.get_hookimpls()
-            if implementation.plugin is module
-        }
-        plugin.hooks = sorted(plugin.implementations)
+        self._modules[key], self._keys[id(module)] = module, key
+        plugin.implementations = implementations
+        plugin.hooks = sorted(implementations)
         if not plugin.hooks:
             raise PluginError(plugin.name, "it implements no hook", "Mark its functions with vertebra.hookimpl")
-
-    def _check_names(self, plugin: Plugin, module: object) -> None:
-        """Refuses implementations of unknown hooks; the error suggests similar names, which pluggy's does not."""
-        callers = self._manager.get_hookcallers(module) or ()
-        for name in sorted(caller.name for caller in callers if not caller.has_spec()):
-            raise PluginError(plugin.name, _unknown_hook(name), "Correct the name of the function")
 
 
 @functools.cache
@@ -264,73 +236,3 @@ def is_glob(pattern: str) -> bool:
 
 def _key(plugin: Plugin) -> str:
     return f"{plugin.owner.distribution}:{plugin.name}"
-
-
-def _policies(module: object) -> dict[str, Callable[..., Any]]:
-    """Returns the policy hooks of a plugin, even without the marker, with wrong arguments or under a misspelled name.
-
-    A policy that cannot be called refuses every preset; to ignore it would be less safe.
-    """
-    policies: dict[str, Callable[..., Any]] = {}
-    for name, hook in _hook_names(module):
-        if hook in hookspecs.POLICY_HOOKS:
-            policies[hook] = getattr(module, name)
-    for _, hook in _hook_names(module):
-        if not hasattr(hookspecs, hook) and any(near in _DECIDING for near in _near_hooks(hook)[:1]):
-            policies["vertebra_refuse_preset"] = _refusing_all(hook)
-    return policies
-
-
-def _hook_names(module: object) -> Iterator[tuple[str, str]]:
-    """Yields each function of a plugin that is meant as a hook, by its name, with the name of the hook."""
-    for name in dir(module):
-        function = getattr(module, name, None)
-        options = getattr(function, "vertebra_impl", None)
-        if callable(function) and (isinstance(options, dict) or name.startswith(_PREFIX)):
-            yield name, (options or {}).get("specname") or name
-
-
-def _near_hooks(name: str) -> list[str]:
-    """Returns the hooks of similar names, compared without the common prefix, which would make any two similar."""
-    known = [other.removeprefix(_PREFIX) for other in dir(hookspecs) if other.startswith(_PREFIX)]
-    return [_PREFIX + similar for similar in close_names(name.removeprefix(_PREFIX), known)]
-
-
-def _refusing_all(hook: str) -> Callable[..., str]:
-    """Returns a policy that refuses every preset, for one with a misspelled name, which would never be called."""
-    problem = f"it has no hook of the name {_near_hooks(hook)[0]!r}, but a function {hook!r}"
-
-    def refuse(handle: PresetHandle) -> str:  # noqa: ARG001 (the hook's argument)
-        return f"{problem}, which would never be called"
-
-    return refuse
-
-
-def _unknown_hook(name: str) -> str:
-    similar = _near_hooks(name)
-    known = [other for other in dir(hookspecs) if other.startswith(_PREFIX)]
-    hint = f"; did you mean {similar[0]!r}?" if similar else f"; the hooks are {', '.join(known)}"
-    return f"there is no hook {name!r}{hint}"
-
-
-def _check_arguments(plugin: Plugin, module: object) -> None:
-    """Refuses hook implementations with arguments that the hook does not have."""
-    for name in dir(module):
-        function = getattr(module, name, None)
-        options = getattr(function, "vertebra_impl", None)
-        spec = getattr(hookspecs, options.get("specname") or name, None) if isinstance(options, dict) else None
-        if spec is None or not callable(function):
-            continue
-        given, known = (inspect.signature(item).parameters for item in (function, spec))
-        extra = [argument for argument in given if argument not in known]
-        if extra:
-            problem = f"{name}() has the arguments {', '.join(extra)}, which the hook does not have"
-            raise PluginError(plugin.name, problem, f"The arguments of the hook are: {', '.join(known) or 'none'}")
-
-
-def _check_markers(plugin: Plugin, module: object) -> None:
-    """Refuses functions that are named like hooks but lack the marker: they would never be called."""
-    for name in dir(module) if isinstance(module, ModuleType) else ():
-        value = getattr(module, name)
-        if name.startswith(_PREFIX) and callable(value) and not hasattr(value, "vertebra_impl"):
-            raise PluginError(plugin.name, f"{name}() lacks the hookimpl marker", "Decorate it with vertebra.hookimpl")

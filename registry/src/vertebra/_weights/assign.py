@@ -11,18 +11,22 @@ import numpy as np
 from vertebra._keras.internals import all_layers, give_value, has_value, seed_generators
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.match import Match
-from vertebra._weights.tensor_layout import take
+from vertebra._weights.shared_copies import tensor_of
 from vertebra.interfaces import Runtime
 
 
 def assign_weights(runtime: Runtime, weights: Mapping[str, Any], checkpoint: Checkpoint, match: Match) -> None:
-    """Gives each weight its value: a view of the mapped file where dtype and layout allow one, else a copy."""
+    """Gives each weight its value: a view of the mapped file where dtype and layout allow one, else a copy.
+
+    A copy that another model has of the same tensor is shared if the runtime can do so.
+    """
     for name, rule in match.sources.items():
         variable = weights[name]
         array = match.resized.get(name)
         if array is None:
-            array = take(rule, checkpoint.view(rule.tensor), tuple(variable.shape))
-        give_value(variable, runtime.tensor(array, str(variable.dtype)))
+            give_value(variable, tensor_of(runtime, checkpoint, rule, tuple(variable.shape), str(variable.dtype)))
+        else:
+            give_value(variable, runtime.tensor(array, str(variable.dtype)))
 
 
 def assign_seeds(runtime: Runtime, model: Any) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vertebra._system.file_identity import Identity
 from vertebra._weights.file_kind import Check, Fetch, FetchAll, FileKind, MappedFile, WeightsFiles, accept
 from vertebra._weights.tensor_entry import Header, TensorEntry
 from vertebra.errors import WeightsFileError
@@ -47,6 +48,10 @@ class Checkpoint:
     def view(self, name: str) -> np.ndarray[Any, Any]:
         """Returns a writable array over a tensor's bytes; writing to it never reaches the file."""
         return self._files[name].view(name)
+
+    def identity(self, name: str) -> Identity | None:
+        """Returns the identity of the file that holds a tensor, if it is known."""
+        return self._files[name].header.identity
 
     def release(self, name: str) -> None:
         """Frees the memory pages of the file that holds a tensor, as far as they were only read."""

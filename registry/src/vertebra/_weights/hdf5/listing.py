@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
@@ -10,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from vertebra._system.file_identity import Identity, identity_of
+from vertebra._system.file_identity import Identity, identity_of, is_settled
 from vertebra._system.strict_json import parse_json
 from vertebra._weights.files import lookalike
 from vertebra._weights.hdf5.reader_process import MOST_DATASETS, MOST_DEPTH, Job, run_job
@@ -37,6 +38,8 @@ _SECONDS_OF_ANY, _LISTED_EACH_SECOND = 10, 2**20
 """Processor time that any files may take, and the bytes for which there is a second more: a small file that takes
 longer keeps the library busy for ever."""
 
+_MOST_KEPT, _MOST_DATASETS_KEPT = 64, 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:
@@ -53,8 +56,12 @@ class Listing:
         return Header(self.contiguous | self.packed, {}, self.identity)
 
 
+_kept: dict[Identity, Listing] = {}
+"""The listings of the last files, the last used one at the end: a child takes longer than the rest of a second load."""
+
+
 def list_datasets(files: Sequence[OpenFile]) -> list[Listing]:
-    """Lists the datasets of each file.
+    """Lists the datasets of each file, by one child process; those of the last files, unless changed, are known.
 
     Raises:
         WeightsFileError: a file is not a sound HDF5 file, or has a dataset that cannot be a weight.
@@ -63,7 +70,14 @@ def list_datasets(files: Sequence[OpenFile]) -> list[Listing]:
         start = file.read(64)
         if not start.startswith(_MAGIC):
             raise WeightsFileError(path, _misfit(start))
-    return [_parse_line(path, file, line) for (path, file), line in zip(files, _lines(files), strict=True)]
+    identities = [identity_of(os.fstat(file.fileno())) for _, file in files]
+    known = [_kept.get(identity) for identity in identities]
+    unknown = [opened for opened, listing in zip(files, known, strict=True) if listing is None]
+    listed = iter([_parse_line(path, file, line) for (path, file), line in zip(unknown, _lines(unknown), strict=True)])
+    listings = [next(listed) if listing is None else listing for listing in known]
+    for identity, listing in zip(identities, listings, strict=True):
+        _keep(identity, listing)
+    return listings
 
 
 def aligned(size: int) -> int:
@@ -129,6 +143,17 @@ def _parse_line(path: Path, file: BinaryIO, line: bytes) -> Listing:
     _check_ranges(path, contiguous, status.st_size)
     _check_expansion(path, packed, status.st_size)
     return Listing(contiguous, packed, identity_of(status))
+
+
+def _keep(identity: Identity, listing: Listing) -> None:
+    """Keeps a listing for a later load, unless it is long, or the file was changed meanwhile or may be unnoticed."""
+    is_sure = listing.identity == identity and is_settled(identity)
+    if is_sure and len(listing.contiguous) + len(listing.packed) <= _MOST_DATASETS_KEPT:
+        _kept.pop(identity, None)
+        _kept[identity] = listing
+        while len(_kept) > _MOST_KEPT:
+            with contextlib.suppress(KeyError, RuntimeError):  # another thread may do the same
+                del _kept[next(iter(_kept))]
 
 
 def _misfit(start: bytes) -> str:

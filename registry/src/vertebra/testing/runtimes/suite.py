@@ -187,6 +187,20 @@ class RuntimeSuite(PluginSuite):
                 viewed = address_of(tensor) in range(begin, begin + square.nbytes)
                 assert viewed == expected, f"at {start}, {'contiguous' if array is square else 'transposed'}"
 
+    @rule("RT-12")
+    def test_tensors_that_share_memory_do_not_change_together(self, runtime: Runtime) -> None:
+        """Two tensors that share memory by `share` do not change together."""
+        for number in (0, 1):
+            tensor = runtime.tensor(np.ones((64, 64), "float32"), "float32")
+            shared = runtime.share(tensor)
+            if shared is None:
+                pytest.skip("its tensors share no memory")
+            kept = (tensor, shared)[1 - number]
+            variable = keras.Variable((tensor, shared)[number])
+            del tensor, shared
+            variable.assign_add(np.ones((64, 64)))
+            assert (_wide(kept)[0, 0], _wide(variable.value)[0, 0]) == (1, 2)
+
 
 def _mapped(path: Path) -> mmap.mmap:
     """Writes ones into a file, and maps it as weights are mapped."""
