@@ -15,15 +15,14 @@ from typing import Any
 
 import torch
 
-from vertebra_torch import choices
+from vertebra_torch import choices, gelu
 from vertebra_torch.packing import PackedWeight
 
-aten = torch.ops.aten
 OWN, PLAIN, PACKED = "own", "plain", "packed"
 """torch's own kernel, and oneDNN's from a weight as it is and from a packed copy."""
 WIDENED, WIDENED_PACKED = "widened", "widened packed"
 """torch's own kernel in float32, and oneDNN's from a packed copy in float32; the result is rounded once."""
-_COPIES = (PACKED, WIDENED_PACKED)
+COPIES = (PACKED, WIDENED_PACKED)
 _MOST_ROWS = 1024
 """From so many rows on, kernels are as fast as for more."""
 _REPETITIONS, _FEWEST, _MOST_SECONDS = 5, 3, 0.2
@@ -32,7 +31,7 @@ _FEW_ROWS, _HOPELESS = 8, 4
 """A kernel that takes so many times as long as the fastest for few rows is not measured for more."""
 _GAIN = {OWN: 1.0, PLAIN: 0.97, WIDENED: 0.97, PACKED: 0.9, WIDENED_PACKED: 0.9}
 """The share of the time of the kernels before that one must not exceed: a packed copy costs memory."""
-_measuring = threading.Lock()
+_measuring = threading.RLock()  # a kernel may consist of several that are measured within it
 
 
 def product(
@@ -50,19 +49,19 @@ def product(
         algorithm: oneDNN's name of the algorithm of the activation, or an empty text.
     """
     arguments = (rows, weight, packed, bias, residual, activation, algorithm)
-    return _KERNELS[_chosen(arguments)](*arguments)
+    return KERNELS[_chosen(arguments)](*arguments)
 
 
 def _chosen(arguments: tuple[Any, ...]) -> str:
     """Returns the name of the kernel for a call."""
     rows, weight, packed, bias, residual, activation, _ = arguments
-    names = _usable(weight, packed)
-    if len(names) == 1 or not rows.numel() or torch.are_deterministic_algorithms_enabled():
+    names = usable(weight, packed)
+    if len(names) == 1 or is_settled(rows):
         return OWN
     key = (
-        min(rows.shape[0].bit_length(), _MOST_ROWS.bit_length()),
+        bucket(rows),
         *weight.shape,
-        weight.is_contiguous(),
+        weight.stride(),  # oneDNN takes a hundred times as long for columns of a wider weight as for a transposed one
         str(weight.dtype).removeprefix("torch."),
         bias is not None,
         residual is not None,
@@ -70,16 +69,45 @@ def _chosen(arguments: tuple[Any, ...]) -> str:
         packed is not None,
         torch.get_num_threads(),
     )
+    return choose(key, names, packed, lambda: _seconds(arguments, names))
+
+
+def choose(
+    key: tuple[object, ...],
+    names: Sequence[str],
+    packed: PackedWeight | None,
+    measure: Callable[[], Mapping[str, float]],
+) -> str:
+    """Returns the name of the kernel for a kind of call, which is measured if no call of the kind was before.
+
+    Args:
+        key: The kind of call.
+        names: Names of the kernels.
+        packed: The copy that some of them use, which is freed if it was made to measure them only.
+        measure: Returns the seconds that each takes.
+    """
     known = choices.known(key)
     if known in names:
-        return known
+        return str(known)
     with _measuring:
-        chosen = _fastest(_seconds(arguments, names))
+        chosen = _fastest(measure())
+        if packed is not None and chosen not in COPIES:
+            packed.free()
     choices.note(key, chosen)
     return chosen
 
 
-def _usable(weight: torch.Tensor, packed: PackedWeight | None) -> tuple[str, ...]:
+def is_settled(rows: torch.Tensor) -> bool:
+    """Says whether nothing is measured for rows: there are none, or torch's own kernels are asked for."""
+    return not rows.numel() or torch.are_deterministic_algorithms_enabled()
+
+
+def bucket(rows: torch.Tensor) -> int:
+    """Returns a number for rows with which a kernel takes about as long."""
+    return min(rows.shape[0].bit_length(), _MOST_ROWS.bit_length())
+
+
+def usable(weight: torch.Tensor, packed: PackedWeight | None) -> tuple[str, ...]:
     """Returns the names of the kernels for products with a weight."""
     names: tuple[str, ...] = (OWN,)
     if weight.device.type == "cpu" and weight.numel() and _has_onednn():
@@ -87,7 +115,7 @@ def _usable(weight: torch.Tensor, packed: PackedWeight | None) -> tuple[str, ...
             names = (OWN, PLAIN, PACKED)
         elif weight.dtype in (torch.bfloat16, torch.float16):
             names = (OWN, WIDENED, WIDENED_PACKED)
-    return names if packed is not None else tuple(name for name in names if name not in _COPIES)
+    return names if packed is not None else tuple(name for name in names if name not in COPIES)
 
 
 def _has_onednn() -> bool:
@@ -103,19 +131,21 @@ def _seconds(arguments: tuple[Any, ...], names: Sequence[str]) -> dict[str, floa
     rows, weight, packed, bias, residual, activation, algorithm = arguments
     if rows.shape[0] > _FEW_ROWS:
         few = rows[:_FEW_ROWS], weight, packed, bias, None if residual is None else residual[:_FEW_ROWS]
-        first = _measured((*few, activation, algorithm), names, _FEWEST)
+        first = measured({name: KERNELS[name] for name in names}, (*few, activation, algorithm), _FEWEST)
         names = [name for name in names if first[name] < _HOPELESS * min(first.values())]
-    return _measured(arguments, names, _REPETITIONS)
+    return measured({name: KERNELS[name] for name in names}, arguments)
 
 
-def _measured(arguments: tuple[Any, ...], names: Sequence[str], repetitions: int) -> dict[str, float]:
+def measured(
+    kernels: Mapping[str, Callable[..., Any]], arguments: tuple[Any, ...], repetitions: int = _REPETITIONS
+) -> dict[str, float]:
     """Measures kernels, after one call of each to warm up; calls alternate, as other load varies."""
     seconds: dict[str, float] = {}
     end = time.perf_counter() + _MOST_SECONDS
     for repetition in range(1 + repetitions):
-        for name in names:
+        for name, kernel in kernels.items():
             start = time.perf_counter()
-            _KERNELS[name](*arguments)
+            kernel(*arguments)
             if repetition:
                 taken = time.perf_counter() - start
                 seconds[name] = min(taken, seconds.get(name, taken))
@@ -135,10 +165,13 @@ def _fastest(seconds: Mapping[str, float]) -> str:
 
 def _own(rows: Any, weight: Any, _: Any, bias: Any, residual: Any, activation: str, algorithm: str) -> Any:
     result = torch.mm(rows, weight) if bias is None else torch.addmm(bias, rows, weight)
-    if residual is not None:
-        return result.add_(residual)
+    return activate(result, activation, algorithm) if residual is None else result.add_(residual)
+
+
+def activate(result: Any, activation: str, algorithm: str) -> Any:
+    """Returns a result after an activation, in its own memory."""
     if activation == "gelu":
-        return aten.gelu_(result, approximate=algorithm)
+        return gelu.approximate_(result) if algorithm == "tanh" else torch.ops.aten.gelu_(result)
     return result.relu_() if activation == "relu" else result
 
 
@@ -146,10 +179,8 @@ def _plain(rows: Any, weight: Any, _: Any, bias: Any, residual: Any, activation:
     return _linear(rows, weight.t(), bias, residual, activation, algorithm)
 
 
-def _packed(
-    rows: Any, weight: Any, packed: PackedWeight, bias: Any, residual: Any, activation: str, algorithm: str
-) -> Any:
-    return _linear(rows, packed.tensor(weight), bias, residual, activation, algorithm)
+def _packed(rows: Any, _: Any, packed: PackedWeight, bias: Any, residual: Any, activation: str, algorithm: str) -> Any:
+    return _linear(rows, packed.tensor(), bias, residual, activation, algorithm)
 
 
 def _widened(rows: Any, weight: Any, _: Any, bias: Any, residual: Any, activation: str, algorithm: str) -> Any:
@@ -158,10 +189,10 @@ def _widened(rows: Any, weight: Any, _: Any, bias: Any, residual: Any, activatio
 
 
 def _widened_packed(
-    rows: Any, weight: Any, packed: PackedWeight, bias: Any, residual: Any, activation: str, algorithm: str
+    rows: Any, _: Any, packed: PackedWeight, bias: Any, residual: Any, activation: str, algorithm: str
 ) -> Any:
     bias, residual = (None if tensor is None else tensor.float() for tensor in (bias, residual))
-    return _linear(rows.float(), packed.tensor(weight), bias, residual, activation, algorithm).to(rows.dtype)
+    return _linear(rows.float(), packed.tensor(), bias, residual, activation, algorithm).to(rows.dtype)
 
 
 def _linear(rows: Any, weight: Any, bias: Any, residual: Any, activation: str, algorithm: str) -> Any:
@@ -170,7 +201,7 @@ def _linear(rows: Any, weight: Any, bias: Any, residual: Any, activation: str, a
     return torch.ops.mkldnn._linear_pointwise(rows, weight, bias, activation, [], algorithm)
 
 
-_KERNELS: dict[str, Callable[..., Any]] = {
+KERNELS: dict[str, Callable[..., Any]] = {
     OWN: _own,
     PLAIN: _plain,
     PACKED: _packed,
