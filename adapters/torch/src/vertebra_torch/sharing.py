@@ -7,8 +7,14 @@ from typing import Any
 import torch
 
 aten = torch.ops.aten
-_HIDDEN = (aten._unsafe_view.default, aten.unsafe_split.Tensor, aten.unsafe_split_with_sizes.default)
-"""Views that torch does not declare as such."""
+_HIDDEN = (
+    aten._unsafe_view.default,
+    aten.unsafe_split.Tensor,
+    aten.unsafe_split_with_sizes.default,
+    aten.lift.default,
+    aten.native_dropout.default,
+)
+"""Calls that may return their input, or views of it, which torch does not declare."""
 _NUMBERS = (int, float, torch.SymInt, torch.SymFloat, torch.SymBool)
 _NONE: frozenset[Any] = frozenset()
 
