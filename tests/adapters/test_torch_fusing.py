@@ -176,7 +176,7 @@ def test_gemma(torch, chosen, dtype):
     gemma = pytest.importorskip("vertebra_gemma.backbone", reason="needs the plugin of Gemma")
     backbone = gemma.GemmaBackbone(
         vocabulary_size=40,
-        num_layers=2,
+        num_layers=1,
         num_query_heads=4,
         num_key_value_heads=2,
         hidden_dim=16,

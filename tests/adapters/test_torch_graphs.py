@@ -435,6 +435,17 @@ def test_torch_s_own_kernel_is_used_where_others_have_none(torch, measured):
     assert len(measured) == 1
 
 
+def test_columns_of_a_wider_weight_are_another_kind(torch, measured):
+    """As in GPT-2: oneDNN's plain kernel takes a hundred times as long for them."""
+    from vertebra_torch import kernels
+
+    for weight in (torch.ones(40, 24).t(), torch.ones(24, 80)[:, :40]):
+        x = torch.ones(3, 24)
+        assert torch.equal(kernels.product(x, weight, None, None, None, "none", ""), x @ weight)
+    assert kernels.usable(torch.ones(24, 80)[:, :40], None) == ("own",)
+    assert len(measured) == 1
+
+
 @pytest.fixture
 def called(monkeypatch):
     """The names of the kernels that are called, of which the last one is slow."""
@@ -442,8 +453,14 @@ def called(monkeypatch):
 
     calls = []
 
-    def kernel(name, wait):
-        return lambda rows, *_: (calls.append((name, len(rows))), time.sleep(wait))
+    def kernel(name, seconds):
+        def compute(rows, *_):
+            calls.append((name, len(rows)))
+            end = time.thread_time() + seconds
+            while time.thread_time() < end:
+                pass
+
+        return compute
 
     monkeypatch.setattr(kernels, "KERNELS", {"a": kernel("a", 0), "b": kernel("b", 0), "slow": kernel("slow", 0.01)})
     return calls
