@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from vertebra_torch.merging import merge
-from vertebra_torch.products import VIEWS, allow_parts, fuse_products
+from vertebra_torch.products import allow_parts, fuse_products
 from vertebra_torch.reusing import reuse
 
 aten = torch.ops.aten
@@ -34,7 +34,6 @@ def fuse(module: Any) -> FusedGraph:
     merge(fused)
     _remove_copies(fused.graph)
     products = fuse_products(fused)
-    _join_views(fused.graph)
     reuse(fused.graph, products.singles | products.parts, products.parts)
     allow_parts(fused.graph, products)
     fused.graph.eliminate_dead_code()
@@ -52,14 +51,6 @@ def _read_sizes_once(graph: Any) -> None:
             if known is not node:
                 node.replace_all_uses_with(known)
                 graph.erase_node(node)
-
-
-def _join_views(graph: Any) -> None:
-    """Lets a view of a view be one of the tensor itself."""
-    for node in graph.nodes:
-        if node.target in VIEWS and node.args[0].target in VIEWS:
-            node.args = (node.args[0].args[0], node.args[1])
-    graph.eliminate_dead_code()
 
 
 def _remove_copies(graph: Any) -> None:

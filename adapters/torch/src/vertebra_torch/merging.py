@@ -49,7 +49,7 @@ def _share_tensors(module: Any) -> None:
 def _is_pure(node: Any) -> bool:
     if node.op != "call_function":
         return False
-    if isinstance(node.target, torch._ops.OpOverload):
+    if isinstance(node.target, sharing.Kernel):
         return torch.Tag.nondeterministic_seeded not in node.target.tags and not node.target._schema.is_mutable
     return sharing.is_of_numbers(node)
 

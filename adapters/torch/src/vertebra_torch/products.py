@@ -16,8 +16,7 @@ import torch
 from vertebra_torch import grouping, kernels, sharing
 
 aten = torch.ops.aten
-VIEWS = (aten._unsafe_view.default, aten.view.default)
-"""Calls that give the values of a tensor, in their order, another shape."""
+_VIEWS = (aten._unsafe_view.default, aten.view.default)
 _LAYOUTS = (aten.as_strided.default, aten.view_as_complex.default, aten.view.dtype)
 """Calls that need values in order in memory."""
 
@@ -60,7 +59,7 @@ def allow_parts(graph: Any, products: FusedProducts) -> None:
     """Lets views of results also take those that are not in order in memory, as they are parts of larger tensors."""
     owners = sharing.owners(graph, products.singles | products.parts)
     for node in graph.nodes:
-        if node.target in VIEWS and owners[node] & products.parts:
+        if node.target in _VIEWS and owners[node] & products.parts:
             node.target = aten.reshape.default
 
 
@@ -115,7 +114,7 @@ class _Product:
     def at(cls, module: Any, node: Any) -> _Product:
         found = cls(node, node)
         following = _only_user(node)
-        if following is not None and following.target in VIEWS and _width(following) == _width(node):
+        if following is not None and following.target in _VIEWS and _width(following) == _width(node):
             found.view = found.last = following
             following = _only_user(following)
         if _is_sum(following):

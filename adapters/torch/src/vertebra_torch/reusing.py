@@ -28,7 +28,7 @@ _RESHAPES = (aten.view.default, aten._unsafe_view.default, aten.reshape.default,
 
 
 def reuse(graph: Any, fresh: frozenset[Any], parts: frozenset[Any]) -> None:
-    """Computes in place what has the shape and dtype of an operand whose memory nothing else needs.
+    """Computes results in place that have the shape and dtype of an operand whose memory nothing else needs.
 
     Args:
         graph: The graph.

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 
 aten = torch.ops.aten
+Kernel = type(aten.add.Tensor)
+"""The type of torch's kernels, which declare their arguments and results."""
 _HIDDEN = (
     aten._unsafe_view.default,
     aten.unsafe_split.Tensor,
@@ -43,7 +45,7 @@ def written(graph: Any) -> set[Any]:
 
 
 def _is_declared_fresh(node: Any) -> bool:
-    if not isinstance(node.target, torch._ops.OpOverload) or node.target in _HIDDEN:
+    if not isinstance(node.target, Kernel) or node.target in _HIDDEN:
         return False
     return all(returned.alias_info is None for returned in node.target._schema.returns)
 
@@ -51,7 +53,7 @@ def _is_declared_fresh(node: Any) -> bool:
 def _written_by(node: Any) -> list[Any]:
     if node.op != "call_function" or is_of_numbers(node):
         return []
-    if not isinstance(node.target, torch._ops.OpOverload):
+    if not isinstance(node.target, Kernel):
         return list(node.all_input_nodes)
     taken = node.target._schema.arguments
     values = [*node.args, *(node.kwargs.get(argument.name) for argument in taken[len(node.args) :])]
