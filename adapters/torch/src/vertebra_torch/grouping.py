@@ -1,7 +1,7 @@
 """Products of the same rows with several weights, such as queries, keys and values.
 
 With few rows, one product with a packed copy of all these weights is faster than several, with many it may not be. So
-this is measured against the products one by one, from the weights as they are: no weight has two packed copies.
+this is measured against the products one by one, from the weights as they are: no weight of a graph has two copies.
 """
 
 from __future__ import annotations
