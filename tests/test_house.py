@@ -268,6 +268,7 @@ OF_OTHERS = {
     "torch.ops.mkldnn._linear_pointwise",
     "torch.ops.mkldnn._reorder_linear_weight",
     "torch.ops.mkldnn._is_mkldnn_bf16_supported",
+    "node.target._schema",  # torch's: the arguments that a kernel writes to or returns
     "self.modules[_KERAS_MODULE]._parameters",  # torch's: the dict in which torch's tools replace tensors
 }
 

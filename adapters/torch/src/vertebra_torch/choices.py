@@ -18,7 +18,8 @@ from vertebra import runtime_folder
 
 _MOST_BYTES = 2**20
 _FILE = "kernels.json"
-_lock, _measuring = threading.Lock(), threading.Lock()
+_lock = threading.Lock()
+_measuring = threading.RLock()  # a kernel may consist of several that are measured within it
 _known: dict[str, str] = {}
 _is_read = _is_changed = False
 

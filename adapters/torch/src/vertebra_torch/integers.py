@@ -30,13 +30,15 @@ _KERNELS: dict[str, Callable[[Any, Any], Any]] = {
 _GAIN = {OWN: 1.0, INT8: 0.97, WIDENED: 0.97}
 
 
-def rewrite_integer_products(graph: Any) -> None:
-    """Replaces the products of int32 copies of int8 tensors by calls of `product`."""
+def rewrite_integer_products(graph: Any) -> frozenset[Any]:
+    """Replaces the products of int32 copies of int8 tensors by calls of `product`; returns the nodes of these."""
+    calls = []
     for node in list(graph.nodes):
         if node.target is aten.mm.default:
             rows, weight, result = _rows(node.args[0]), _int8(node.args[1]), _converted(node)
             if rows is not None and weight is not None and result is not None:
-                _replace(graph, node, rows, weight, result)
+                calls.append(_replace(graph, node, rows, weight, result))
+    return frozenset(calls)
 
 
 def product(rows: torch.Tensor, weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -71,7 +73,7 @@ def _fastest(rows: torch.Tensor, weight: torch.Tensor) -> str:
 # === The graph ===
 
 
-def _replace(graph: Any, node: Any, rows: Any, weight: Any, result: Any) -> None:
+def _replace(graph: Any, node: Any, rows: Any, weight: Any, result: Any) -> Any:
     with graph.inserting_before(node):
         if node.args[0].target in _VIEWS:
             rows = graph.call_function(aten.reshape.default, (rows, node.args[0].args[1]))
@@ -79,6 +81,7 @@ def _replace(graph: Any, node: Any, rows: Any, weight: Any, result: Any) -> None
         called.meta["val"] = node.meta["val"].to(result.meta["val"].dtype)
     result.replace_all_uses_with(result.args[0])
     node.replace_all_uses_with(called)
+    return called
 
 
 def _rows(node: Any) -> Any:

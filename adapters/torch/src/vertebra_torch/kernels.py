@@ -8,20 +8,19 @@ later processes, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
-from vertebra_torch import choices, measuring
+from vertebra_torch import choices, gelu, measuring
 from vertebra_torch.packing import PackedWeight
 
-aten = torch.ops.aten
 OWN, PLAIN, PACKED = "own", "plain", "packed"
 """torch's own kernel, and oneDNN's from a weight as it is and from a packed copy."""
 WIDENED, WIDENED_PACKED = "widened", "widened packed"
 """torch's own kernel in float32, and oneDNN's from a packed copy in float32; the result is rounded once."""
-_COPIES = (PACKED, WIDENED_PACKED)
+COPIES = (PACKED, WIDENED_PACKED)
 _MOST_ROWS = 1024
 """From so many rows on, kernels are as fast as for more."""
 _FEW_ROWS, _HOPELESS = 8, 4
@@ -45,19 +44,19 @@ def product(
         algorithm: oneDNN's name of the algorithm of the activation, or an empty text.
     """
     arguments = (rows, weight, packed, bias, residual, activation, algorithm)
-    return _KERNELS[_chosen(arguments)](*arguments)
+    return KERNELS[_chosen(arguments)](*arguments)
 
 
 def _chosen(arguments: tuple[Any, ...]) -> str:
     """Returns the name of the kernel for a call."""
     rows, weight, packed, bias, residual, activation, _ = arguments
-    names = _usable(weight, packed)
-    if len(names) == 1 or not rows.numel() or torch.are_deterministic_algorithms_enabled():
+    names = usable(weight, packed)
+    if len(names) == 1 or is_settled(rows):
         return OWN
     key = (
-        min(rows.shape[0].bit_length(), _MOST_ROWS.bit_length()),
+        bucket(rows),
         *weight.shape,
-        weight.is_contiguous(),
+        weight.stride(),
         str(weight.dtype).removeprefix("torch."),
         bias is not None,
         residual is not None,
@@ -65,18 +64,54 @@ def _chosen(arguments: tuple[Any, ...]) -> str:
         packed is not None,
         torch.get_num_threads(),
     )
-    return choices.chosen(key, names, lambda: measuring.fastest(_seconds(arguments, names), _GAIN))
+    return choose(key, names, packed, lambda: _seconds(arguments, names))
 
 
-def _usable(weight: torch.Tensor, packed: PackedWeight | None) -> tuple[str, ...]:
+def choose(
+    key: tuple[object, ...],
+    names: Sequence[str],
+    packed: PackedWeight | None,
+    measure: Callable[[], Mapping[str, float]],
+) -> str:
+    """Returns the name of the kernel for a kind of call, which is measured if no call of the kind was before.
+
+    Args:
+        key: The kind of call.
+        names: Names of the kernels.
+        packed: The copy that some of them use, which is freed if it was made to measure them only.
+        measure: Returns the seconds that each takes.
+    """
+
+    def fastest() -> str:
+        name = measuring.fastest(measure(), _GAIN)
+        if packed is not None and name not in COPIES:
+            packed.free()
+        return name
+
+    return choices.chosen(key, names, fastest)
+
+
+def is_settled(rows: torch.Tensor) -> bool:
+    """Says whether nothing is measured for rows: there are none, or torch's own kernels are asked for."""
+    return not rows.numel() or torch.are_deterministic_algorithms_enabled()
+
+
+def bucket(rows: torch.Tensor) -> int:
+    """Returns a number for rows with which a kernel takes about as long."""
+    return min(rows.shape[0].bit_length(), _MOST_ROWS.bit_length())
+
+
+def usable(weight: torch.Tensor, packed: PackedWeight | None) -> tuple[str, ...]:
     """Returns the names of the kernels for products with a weight."""
     names: tuple[str, ...] = (OWN,)
     if weight.device.type == "cpu" and weight.numel() and _has_onednn():
         if weight.dtype is torch.float32 or (weight.dtype is torch.bfloat16 and _has_bfloat16()):
-            names = (OWN, PLAIN, PACKED)
+            # For columns of a wider weight, as in GPT-2, oneDNN takes a hundred times as long.
+            is_dense = weight.is_contiguous() or weight.t().is_contiguous()
+            names = (OWN, PLAIN, PACKED) if is_dense else (OWN, PACKED)
         elif weight.dtype in (torch.bfloat16, torch.float16):
             names = (OWN, WIDENED, WIDENED_PACKED)
-    return names if packed is not None else tuple(name for name in names if name not in _COPIES)
+    return names if packed is not None else tuple(name for name in names if name not in COPIES)
 
 
 def _has_onednn() -> bool:
@@ -98,15 +133,18 @@ def _seconds(arguments: tuple[Any, ...], names: Sequence[str]) -> dict[str, floa
 
 
 def _among(names: Sequence[str]) -> dict[str, Callable[..., Any]]:
-    return {name: _KERNELS[name] for name in names}
+    return {name: KERNELS[name] for name in names}
 
 
 def _own(rows: Any, weight: Any, _: Any, bias: Any, residual: Any, activation: str, algorithm: str) -> Any:
     result = torch.mm(rows, weight) if bias is None else torch.addmm(bias, rows, weight)
-    if residual is not None:
-        return result.add_(residual)
+    return activate(result, activation, algorithm) if residual is None else result.add_(residual)
+
+
+def activate(result: Any, activation: str, algorithm: str) -> Any:
+    """Returns a result after an activation, in its own memory."""
     if activation == "gelu":
-        return aten.gelu_(result, approximate=algorithm)
+        return gelu.approximate_(result) if algorithm == "tanh" else torch.ops.aten.gelu_(result)
     return result.relu_() if activation == "relu" else result
 
 
@@ -114,10 +152,8 @@ def _plain(rows: Any, weight: Any, _: Any, bias: Any, residual: Any, activation:
     return _linear(rows, weight.t(), bias, residual, activation, algorithm)
 
 
-def _packed(
-    rows: Any, weight: Any, packed: PackedWeight, bias: Any, residual: Any, activation: str, algorithm: str
-) -> Any:
-    return _linear(rows, packed.tensor(weight), bias, residual, activation, algorithm)
+def _packed(rows: Any, _: Any, packed: PackedWeight, bias: Any, residual: Any, activation: str, algorithm: str) -> Any:
+    return _linear(rows, packed.tensor(), bias, residual, activation, algorithm)
 
 
 def _widened(rows: Any, weight: Any, _: Any, bias: Any, residual: Any, activation: str, algorithm: str) -> Any:
@@ -126,10 +162,10 @@ def _widened(rows: Any, weight: Any, _: Any, bias: Any, residual: Any, activatio
 
 
 def _widened_packed(
-    rows: Any, weight: Any, packed: PackedWeight, bias: Any, residual: Any, activation: str, algorithm: str
+    rows: Any, _: Any, packed: PackedWeight, bias: Any, residual: Any, activation: str, algorithm: str
 ) -> Any:
     bias, residual = (None if tensor is None else tensor.float() for tensor in (bias, residual))
-    return _linear(rows.float(), packed.tensor(weight), bias, residual, activation, algorithm).to(rows.dtype)
+    return _linear(rows.float(), packed.tensor(), bias, residual, activation, algorithm).to(rows.dtype)
 
 
 def _linear(rows: Any, weight: Any, bias: Any, residual: Any, activation: str, algorithm: str) -> Any:
@@ -138,7 +174,7 @@ def _linear(rows: Any, weight: Any, bias: Any, residual: Any, activation: str, a
     return torch.ops.mkldnn._linear_pointwise(rows, weight, bias, activation, [], algorithm)
 
 
-_KERNELS: dict[str, Callable[..., Any]] = {
+KERNELS: dict[str, Callable[..., Any]] = {
     OWN: _own,
     PLAIN: _plain,
     PACKED: _packed,

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
+
 FEWEST = 3
 """How often each kernel is measured at least: other load may hit one of them."""
 _REPETITIONS, _MOST_SECONDS = 5, 0.2
@@ -16,14 +18,15 @@ def seconds(
     kernels: Mapping[str, Callable[..., Any]], arguments: Sequence[Any], repetitions: int = _REPETITIONS
 ) -> dict[str, float]:
     """Returns the shortest time of each kernel, after one call of each to warm up; calls alternate, as load varies."""
+    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter  # without waits for other load
     shortest: dict[str, float] = {}
     end = time.perf_counter() + _MOST_SECONDS
     for repetition in range(1 + repetitions):
         for name, kernel in kernels.items():
-            start = time.perf_counter()
+            start = clock()
             kernel(*arguments)
             if repetition:
-                taken = time.perf_counter() - start
+                taken = clock() - start
                 shortest[name] = min(taken, shortest.get(name, taken))
         if repetition >= FEWEST and time.perf_counter() > end:
             break

@@ -12,36 +12,49 @@ _ROWS = 512
 
 
 class PackedWeight:
-    """The packed copy of a weight, made when it is first needed."""
+    """The packed copy of a weight, or of several as one, made when it is first needed.
 
-    def __init__(self) -> None:
+    Args:
+        weights: The weights, each of shape (inputs, outputs).
+    """
+
+    def __init__(self, *weights: torch.Tensor) -> None:
+        self._weights = weights  # so that their ids stay their own, too
         self._tensor: torch.Tensor | None = None
         self._lock = threading.Lock()
 
-    def tensor(self, weight: torch.Tensor) -> torch.Tensor:
-        """Returns the copy of the weight; it keeps the values of the first call."""
-        if self._tensor is None:
-            with self._lock:
-                if self._tensor is None:
-                    self._tensor = pack(weight)
-        return self._tensor
+    def tensor(self) -> torch.Tensor:
+        """Returns the copy; it keeps the values of the first call."""
+        with self._lock:
+            if self._tensor is None:
+                self._tensor = pack(*self._weights)
+            return self._tensor
+
+    def free(self) -> None:
+        """Frees the copy until it is needed again."""
+        with self._lock:
+            self._tensor = None
 
 
 class PackedWeights:
     """The packed copies of the weights of a model."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[torch.Tensor, PackedWeight]] = {}  # with the weight, so that its id stays its own
+        self._known: dict[tuple[int, ...], PackedWeight] = {}
         self._lock = threading.Lock()
 
-    def packed(self, weights: Sequence[torch.Tensor]) -> list[PackedWeight]:
-        """Returns the packed copies of weights."""
+    def packed(self, groups: Sequence[tuple[torch.Tensor, ...]]) -> list[PackedWeight]:
+        """Returns the packed copies of groups of weights."""
         with self._lock:
-            return [self._known.setdefault(id(weight), (weight, PackedWeight()))[1] for weight in weights]
+            return [self._known.setdefault(tuple(map(id, group)), PackedWeight(*group)) for group in groups]
 
 
-def pack(weight: torch.Tensor) -> torch.Tensor:
-    """Returns a copy of a weight of shape (inputs, outputs) in oneDNN's layout, in float32 if it has no kernel else."""
+def pack(*weights: torch.Tensor) -> torch.Tensor:
+    """Returns a copy of weights of shape (inputs, outputs) in oneDNN's layout, in float32 if it has no kernel else.
+
+    The outputs of several weights follow each other.
+    """
+    weight = weights[0] if len(weights) == 1 else torch.cat(weights, 1)
     if weight.dtype is not torch.bfloat16 or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         weight = weight.float()
     return torch.ops.mkldnn._reorder_linear_weight(weight.detach().t().contiguous(), _ROWS)

@@ -1,0 +1,69 @@
+"""Says which nodes of a traced graph share memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+aten = torch.ops.aten
+Kernel = type(aten.add.Tensor)
+"""The type of torch's kernels, which declare their arguments and results."""
+_HIDDEN = (
+    aten._unsafe_view.default,
+    aten.unsafe_split.Tensor,
+    aten.unsafe_split_with_sizes.default,
+    aten.lift.default,
+    aten.native_dropout.default,
+)
+"""Calls that may return their input, or views of it, which torch does not declare."""
+_NUMBERS = (int, float, torch.SymInt, torch.SymFloat, torch.SymBool)
+_NONE: frozenset[Any] = frozenset()
+
+
+def owners(graph: Any, fresh: frozenset[Any] = _NONE) -> dict[Any, frozenset[Any]]:
+    """Returns for each node the nodes whose memory its tensors may lie in, itself for a node with memory of its own.
+
+    Args:
+        graph: The graph.
+        fresh: Nodes that are known to have memory of their own, apart from those that torch declares.
+    """
+    found: dict[Any, frozenset[Any]] = {}
+    for node in graph.nodes:
+        if isinstance(node.meta.get("val"), _NUMBERS):
+            found[node] = _NONE
+        elif node in fresh or node.op in ("placeholder", "get_attr") or _is_declared_fresh(node):
+            found[node] = frozenset([node])
+        else:
+            found[node] = frozenset().union(*(found[used] for used in node.all_input_nodes))
+    return found
+
+
+def written(graph: Any) -> set[Any]:
+    """Returns the nodes whose memory a node may write to, or of which that is not known."""
+    return {used for node in graph.nodes for used in _written_by(node)}
+
+
+def _is_declared_fresh(node: Any) -> bool:
+    if not isinstance(node.target, Kernel) or node.target in _HIDDEN:
+        return False
+    return all(returned.alias_info is None for returned in node.target._schema.returns)
+
+
+def _written_by(node: Any) -> list[Any]:
+    if node.op != "call_function" or is_of_numbers(node):
+        return []
+    if not isinstance(node.target, Kernel):
+        return list(node.all_input_nodes)
+    taken = node.target._schema.arguments
+    values = [*node.args, *(node.kwargs.get(argument.name) for argument in taken[len(node.args) :])]
+    found: list[Any] = []
+    for argument, value in zip(taken, values, strict=True):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            torch.fx.map_arg(value, found.append)
+    return found
+
+
+def is_of_numbers(node: Any) -> bool:
+    """Says whether a node computes with numbers, or takes an element out of a tuple."""
+    return getattr(node.target, "__module__", None) in ("_operator", "math")
