@@ -17,7 +17,7 @@ def only_on_torch(torch):
 @pytest.fixture(autouse=True)
 def no_choices(monkeypatch):
     """No kernel was chosen before the test; none is kept after it."""
-    from vertebra_torch import choices
+    from vertebra_torch.kernels import choices
 
     for name, value in {"_known": {}, "_is_read": True, "_is_changed": False}.items():
         monkeypatch.setattr(choices, name, value)
@@ -27,10 +27,10 @@ def no_choices(monkeypatch):
 @pytest.fixture(params=["packed", "separate"])
 def chosen(request, monkeypatch):
     """The kernel that is the fastest, whatever is on this machine."""
-    from vertebra_torch import kernels, measuring
+    from vertebra_torch.kernels import dense, measuring
 
     first = {"packed": lambda seconds: "packed" if "packed" in seconds else next(iter(seconds)), "separate": min}
-    monkeypatch.setattr(kernels, "_HOPELESS", float("inf"))
+    monkeypatch.setattr(dense, "_HOPELESS", float("inf"))
     monkeypatch.setattr(measuring, "fastest", lambda seconds, gains: first[request.param](seconds))
     return request.param
 
@@ -38,7 +38,8 @@ def chosen(request, monkeypatch):
 @pytest.fixture
 def traced(torch):
     """Returns a function that fuses the graph of one: it returns the graph, and the function with packed weights."""
-    from vertebra_torch import packing, tracing
+    from vertebra_torch.graphs import tracing
+    from vertebra_torch.kernels import packing
 
     def make(function, *tensors, for_all_shapes=False):
         with torch.no_grad():
@@ -73,7 +74,7 @@ def parameters(torch, *widths, rows=6, dtype=None):
 @pytest.mark.parametrize("for_all_shapes", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
 def test_products_of_the_same_rows_are_one_call(torch, traced, chosen, bias, for_all_shapes):
-    from vertebra_torch import grouping
+    from vertebra_torch.kernels import joint
 
     weights, shifts = parameters(torch, 4, 8, 8), [torch.nn.Parameter(torch.randn(n)) for n in (4, 8, 8)]
     (square,) = parameters(torch, 6)
@@ -88,7 +89,7 @@ def test_products_of_the_same_rows_are_one_call(torch, traced, chosen, bias, for
 
     x = torch.randn(5, 7, 6)
     graph, call = traced(function, x, for_all_shapes=for_all_shapes)
-    assert [len(node.args[1]) for node in graph.nodes if node.target is grouping.products] == [3]
+    assert [len(node.args[1]) for node in graph.nodes if node.target is joint.products] == [3]
     for shape in [(5, 7, 6), (3, 4, 6)] if for_all_shapes else [(5, 7, 6)]:
         x = torch.randn(*shape)
         for found, expected in zip(call(x), function(x), strict=True):
@@ -96,7 +97,7 @@ def test_products_of_the_same_rows_are_one_call(torch, traced, chosen, bias, for
 
 
 def test_the_joint_weight_is_packed_once_and_no_other(torch, traced, monkeypatch):
-    from vertebra_torch import measuring, packing
+    from vertebra_torch.kernels import measuring, packing
 
     packs, pack = [], packing.pack
     monkeypatch.setattr(packing, "pack", lambda *group: packs.append(len(group)) or pack(*group))
@@ -111,16 +112,16 @@ def test_the_joint_weight_is_packed_once_and_no_other(torch, traced, monkeypatch
 @pytest.mark.parametrize("weights", [1, 2])
 def test_a_copy_that_is_not_chosen_does_not_stay(torch, monkeypatch, weights):
     """It was made to be measured."""
-    from vertebra_torch import grouping, kernels, measuring, packing
+    from vertebra_torch.kernels import dense, joint, measuring, packing
 
     monkeypatch.setattr(measuring, "fastest", lambda seconds, gains: next(iter(seconds)))
     group, rows = parameters(torch, 4, 8)[:weights], torch.randn(5, 6)
     packed = packing.PackedWeight(*group)
     with torch.no_grad():
         if weights == 1:
-            kernels.product(rows, group[0], packed, None, None, "none", "")
+            dense.product(rows, group[0], packed, None, None, "none", "")
         else:
-            grouping.products(rows, group, packed, [None] * 2, [("none", "")] * 2)
+            joint.products(rows, group, packed, [None] * 2, [("none", "")] * 2)
     assert packed._tensor is None
 
 
@@ -138,7 +139,7 @@ def test_a_compiled_function_that_is_not_packed_reads_the_weights_at_each_call(t
 
 def test_products_that_a_joint_one_would_change_stay_apart(torch, traced):
     """Of other rows or dtypes; returned as they are; with a residual; of a weight that another group has."""
-    from vertebra_torch import grouping
+    from vertebra_torch.kernels import joint
 
     a, b, c = parameters(torch, 6, 6, 6)
     cases = [
@@ -152,7 +153,7 @@ def test_products_that_a_joint_one_would_change_stay_apart(torch, traced):
     for function in cases:
         x = torch.randn(5, 6)
         graph, call = traced(function, x)
-        assert grouping.products not in targets(graph)
+        assert joint.products not in targets(graph)
         for found, expected in zip(call(x), function(x), strict=True):
             assert same(torch, found, expected)
             assert found.is_contiguous()
@@ -309,7 +310,7 @@ def test_nothing_that_is_needed_is_written_to(torch, traced, function, for_all_s
 
 def test_the_sum_after_a_sum_is_computed_with_the_product(torch, traced):
     """As in layers that normalise first: the second residual is the result of the first sum."""
-    from vertebra_torch import kernels
+    from vertebra_torch.kernels import dense
 
     first, second = parameters(torch, 6, 6)
 
@@ -319,7 +320,7 @@ def test_the_sum_after_a_sum_is_computed_with_the_product(torch, traced):
 
     x = torch.randn(3, 4, 6)
     graph, call = traced(function, x)
-    assert [node.args[4] is not None for node in graph.nodes if node.target is kernels.product] == [True, True]
+    assert [node.args[4] is not None for node in graph.nodes if node.target is dense.product] == [True, True]
     assert same(torch, call(x), function(x))
 
 
@@ -328,7 +329,7 @@ def test_the_sum_after_a_sum_is_computed_with_the_product(torch, traced):
 
 @pytest.mark.parametrize("shape", [(3, 5), (300, 700), (0, 4), (4, 0), (2, 70000)])
 def test_the_approximate_gelu_is_torch_s(torch, shape):
-    from vertebra_torch.gelu import approximate_
+    from vertebra_torch.kernels.gelu import approximate_
 
     x = torch.randn(*shape) * 4
     expected = torch.nn.functional.gelu(x.double(), approximate="tanh").float()
@@ -338,7 +339,7 @@ def test_the_approximate_gelu_is_torch_s(torch, shape):
 
 
 def test_the_approximate_gelu_of_extremes_is_torch_s(torch):
-    from vertebra_torch.gelu import approximate_
+    from vertebra_torch.kernels.gelu import approximate_
 
     x = torch.tensor([[float("inf"), float("nan"), 1e30, -1e30, 0.0, -0.0, 1e-40]])
     expected = torch.nn.functional.gelu(x, approximate="tanh")
@@ -347,7 +348,7 @@ def test_the_approximate_gelu_of_extremes_is_torch_s(torch):
 
 def test_the_approximate_gelu_of_a_part(torch):
     """Nothing else of the tensor changes."""
-    from vertebra_torch.gelu import approximate_
+    from vertebra_torch.kernels.gelu import approximate_
 
     x = torch.randn(5, 8)
     kept = x.clone()
@@ -359,7 +360,7 @@ def test_the_approximate_gelu_of_a_part(torch):
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
 def test_the_approximate_gelu_of_other_floats_is_torch_s_own(torch, dtype):
-    from vertebra_torch.gelu import approximate_
+    from vertebra_torch.kernels.gelu import approximate_
 
     x = torch.randn(3, 5, dtype=getattr(torch, dtype))
     expected = torch.nn.functional.gelu(x, approximate="tanh")

@@ -40,7 +40,7 @@ def sized(still):
 @pytest.fixture(autouse=True)
 def no_choices(monkeypatch):
     """No kernel was chosen before the test; none is kept after it."""
-    from vertebra_torch import choices
+    from vertebra_torch.kernels import choices
 
     monkeypatch.setattr(choices, "_known", {})
     monkeypatch.setattr(choices, "_is_read", False)
@@ -51,10 +51,10 @@ def no_choices(monkeypatch):
 @pytest.fixture
 def choose(monkeypatch):
     """Returns a function that makes a kernel the fastest, whatever is on this machine."""
-    from vertebra_torch import kernels, measuring
+    from vertebra_torch.kernels import dense, measuring
 
     def fastest(name):
-        monkeypatch.setattr(kernels, "_HOPELESS", float("inf"))
+        monkeypatch.setattr(dense, "_HOPELESS", float("inf"))
         monkeypatch.setattr(
             measuring, "fastest", lambda seconds, gains: name if name in seconds else next(iter(seconds))
         )
@@ -71,7 +71,7 @@ def packed(choose):
 @pytest.fixture
 def graphs(monkeypatch):
     """The graphs that are traced during a test."""
-    from vertebra_torch import tracing
+    from vertebra_torch.graphs import tracing
 
     traced, trace = [], tracing.trace
 
@@ -165,18 +165,18 @@ def nodes(graph):
 
 def fused_calls(graph):
     """Returns the fused calls of a graph: whether each has a bias, its activation, and how many add a residual."""
-    from vertebra_torch import kernels
+    from vertebra_torch.kernels import dense
 
-    calls = [node for node in nodes(graph) if node.target is kernels.product]
+    calls = [node for node in nodes(graph) if node.target is dense.product]
     products = [(node.args[3] is not None, node.args[5]) for node in calls if node.args[4] is None]
     return products, len(calls) - len(products)
 
 
 def joint_calls(graph):
     """Returns how many products each joint call of a graph computes."""
-    from vertebra_torch import grouping
+    from vertebra_torch.kernels import joint
 
-    return [len(node.args[1]) for node in nodes(graph) if node.target is grouping.products]
+    return [len(node.args[1]) for node in nodes(graph) if node.target is joint.products]
 
 
 def test_a_fused_layer_makes_four_kernel_calls_of_products(still, sized, graphs, packed):
@@ -265,7 +265,7 @@ def test_floats_of_16_bits(torch, arguments, sized, choose, dtype, kernel):
 
 def test_each_weight_is_packed_once(still, sized, packed, graphs, monkeypatch):
     """Graphs for other shapes use the same copies."""
-    from vertebra_torch import packing
+    from vertebra_torch.kernels import packing
 
     weights, pack = [], packing.pack
     monkeypatch.setattr(packing, "pack", lambda *group: weights.append(group) or pack(*group))
@@ -324,18 +324,18 @@ def test_a_function_that_is_not_packed_has_the_weights_of_each_call(still, sized
     ],
 )
 def test_the_fastest_kernel_is_chosen(seconds, chosen):
-    from vertebra_torch import kernels, measuring
+    from vertebra_torch.kernels import dense, measuring
 
-    assert measuring.fastest(seconds, kernels._GAIN) == chosen
+    assert measuring.fastest(seconds, dense._GAIN) == chosen
 
 
 @pytest.fixture
 def measured(monkeypatch):
     """The arguments of each call that was measured; oneDNN's plain kernel was the fastest."""
-    from vertebra_torch import kernels
+    from vertebra_torch.kernels import dense
 
     calls = []
-    monkeypatch.setattr(kernels, "_seconds", lambda call, names: calls.append(call) or {"own": 1.0, "plain": 0.1})
+    monkeypatch.setattr(dense, "_seconds", lambda call, names: calls.append(call) or {"own": 1.0, "plain": 0.1})
     return calls
 
 
@@ -357,7 +357,7 @@ def test_a_kernel_is_measured_once_for_numbers_of_rows_like_it(measured):
 
 
 def test_choices_are_kept_for_later_processes(measured, monkeypatch, tmp_path):
-    from vertebra_torch import choices
+    from vertebra_torch.kernels import choices
 
     monkeypatch.setattr(choices, "runtime_folder", lambda name: tmp_path / "new" / "folder")
     dense(8)
@@ -382,7 +382,7 @@ def test_choices_are_kept_for_later_processes(measured, monkeypatch, tmp_path):
 def test_choices_of_other_processes_are_kept_too(measured, monkeypatch, tmp_path):
     import json
 
-    from vertebra_torch import choices
+    from vertebra_torch.kernels import choices
 
     monkeypatch.setattr(choices, "runtime_folder", lambda name: tmp_path)
     dense(8)
@@ -396,7 +396,7 @@ def test_choices_of_other_processes_are_kept_too(measured, monkeypatch, tmp_path
 def test_a_write_that_fails_leaves_no_file(measured, monkeypatch, tmp_path):
     from pathlib import Path
 
-    from vertebra_torch import choices
+    from vertebra_torch.kernels import choices
 
     def refuse(*_):
         raise OSError("the disk is full")
@@ -409,7 +409,7 @@ def test_a_write_that_fails_leaves_no_file(measured, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("folder", [None, "file"])
 def test_without_a_folder_kernels_are_measured_in_each_process(folder, measured, monkeypatch, tmp_path):
-    from vertebra_torch import choices
+    from vertebra_torch.kernels import choices
 
     (tmp_path / "file").touch()
     monkeypatch.setattr(choices, "runtime_folder", lambda name: folder and tmp_path / folder)
@@ -418,11 +418,11 @@ def test_without_a_folder_kernels_are_measured_in_each_process(folder, measured,
 
 
 def test_torch_s_own_kernel_is_used_where_others_have_none(torch, measured):
-    from vertebra_torch import kernels
+    from vertebra_torch.kernels import dense
 
     def product(weight, rows=3):
         x = torch.ones(rows, weight.shape[0], dtype=weight.dtype)
-        assert torch.equal(kernels.product(x, weight, None, None, None, "none", ""), x @ weight)
+        assert torch.equal(dense.product(x, weight, None, None, None, "none", ""), x @ weight)
 
     product(torch.ones(24, 40, dtype=torch.float64))
     product(torch.ones(24, 0))
@@ -439,19 +439,19 @@ def test_torch_s_own_kernel_is_used_where_others_have_none(torch, measured):
 
 def test_columns_of_a_wider_weight_are_another_kind(torch, measured):
     """As in GPT-2: oneDNN's plain kernel takes a hundred times as long for them."""
-    from vertebra_torch import kernels
+    from vertebra_torch.kernels import dense
 
     for weight in (torch.ones(40, 24).t(), torch.ones(24, 80)[:, :40]):
         x = torch.ones(3, 24)
-        assert torch.equal(kernels.product(x, weight, None, None, None, "none", ""), x @ weight)
-    assert kernels.usable(torch.ones(24, 80)[:, :40], None) == ("own",)
+        assert torch.equal(dense.product(x, weight, None, None, None, "none", ""), x @ weight)
+    assert dense.usable(torch.ones(24, 80)[:, :40], None) == ("own",)
     assert len(measured) == 1
 
 
 @pytest.fixture
 def called(monkeypatch):
     """The names of the kernels that are called, of which the last one is slow."""
-    from vertebra_torch import kernels
+    from vertebra_torch.kernels import dense
 
     calls = []
 
@@ -464,23 +464,23 @@ def called(monkeypatch):
 
         return compute
 
-    monkeypatch.setattr(kernels, "KERNELS", {"a": kernel("a", 0), "b": kernel("b", 0), "slow": kernel("slow", 0.01)})
+    monkeypatch.setattr(dense, "KERNELS", {"a": kernel("a", 0), "b": kernel("b", 0), "slow": kernel("slow", 0.01)})
     return calls
 
 
 def test_kernels_are_measured_in_turn(torch, called):
-    from vertebra_torch import kernels, measuring
+    from vertebra_torch.kernels import dense, measuring
 
-    seconds = kernels._seconds((torch.ones(8, 2), None, None, None, None, "none", ""), ["a", "b"])
+    seconds = dense._seconds((torch.ones(8, 2), None, None, None, None, "none", ""), ["a", "b"])
     assert seconds.keys() == {"a", "b"}
     assert called == [("a", 8), ("b", 8)] * (1 + measuring._REPETITIONS)
 
 
 def test_a_kernel_that_is_hopeless_for_few_rows_is_not_measured_for_many(torch, called):
-    from vertebra_torch import kernels
+    from vertebra_torch.kernels import dense
 
     rows = torch.ones(100, 2)
-    seconds = kernels._seconds((rows, None, None, None, rows, "none", ""), ["a", "slow"])
+    seconds = dense._seconds((rows, None, None, None, rows, "none", ""), ["a", "slow"])
     assert seconds.keys() == {"a"}
     assert ("slow", 8) in called
     assert ("slow", 100) not in called
@@ -492,7 +492,7 @@ def test_a_kernel_that_is_hopeless_for_few_rows_is_not_measured_for_many(torch, 
 @pytest.fixture
 def traced(arguments, sized, monkeypatch):
     """Returns a function that compiles a BERT with a number of layers, and returns its graph."""
-    from vertebra_torch import tracing
+    from vertebra_torch.graphs import tracing
 
     graphs, trace = [], tracing.trace
     monkeypatch.setattr(tracing, "trace", lambda *args, **options: graphs.append(trace(*args, **options)) or graphs[-1])

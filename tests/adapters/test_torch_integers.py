@@ -19,7 +19,7 @@ def only_on_torch(torch):
 @pytest.fixture(autouse=True)
 def no_choices(monkeypatch):
     """No kernel was chosen before the test; none is kept after it."""
-    from vertebra_torch import choices
+    from vertebra_torch.kernels import choices
 
     monkeypatch.setattr(choices, "_known", {})
     monkeypatch.setattr(choices, "_is_read", True)
@@ -29,26 +29,26 @@ def no_choices(monkeypatch):
 @pytest.fixture
 def called(monkeypatch):
     """The names of the kernels that are called."""
-    from vertebra_torch import integers
+    from vertebra_torch.kernels import int8
 
     calls = []
 
     def noted(name, kernel):
         return lambda *tensors: (calls.append(name), kernel(*tensors))[1]
 
-    kernels = {name: noted(name, kernel) for name, kernel in integers._KERNELS.items()}
-    monkeypatch.setattr(integers, "_KERNELS", kernels)
+    kernels = {name: noted(name, kernel) for name, kernel in int8._KERNELS.items()}
+    monkeypatch.setattr(int8, "_KERNELS", kernels)
     return calls
 
 
 @pytest.fixture
 def choose(monkeypatch):
     """Returns a function that makes a kernel the fastest."""
-    from vertebra_torch import integers, measuring
+    from vertebra_torch.kernels import int8, measuring
 
     def fastest(name):
-        monkeypatch.setattr(integers, "_HOPELESS", float("inf"))
-        monkeypatch.setattr(measuring, "fastest", lambda seconds, gains: name if name in seconds else integers.OWN)
+        monkeypatch.setattr(int8, "_HOPELESS", float("inf"))
+        monkeypatch.setattr(measuring, "fastest", lambda seconds, gains: name if name in seconds else int8.OWN)
 
     return fastest
 
@@ -92,21 +92,21 @@ def test_each_kernel_gives_the_same_bits(arguments, called, choose, kernel, dtyp
 
 def test_sums_that_float32_rounds_are_rounded_alike(torch, called, choose):
     """A sum of 4,096 products of the largest numbers, 66,064,384, is exact in neither."""
-    from vertebra_torch import integers
+    from vertebra_torch.kernels import int8
 
     rows = torch.full((3, 4096), 127, dtype=torch.int8)
     weight = torch.full((4096, 5), -127, dtype=torch.int8)
     rows[0, 0] = 1
     exact = rows.double() @ weight.double()
-    for kernel in integers._KERNELS:
+    for kernel in int8._KERNELS:
         choose(kernel)
-        found = integers.product(rows, weight, torch.float32)
+        found = int8.product(rows, weight, torch.float32)
         assert found.dtype is torch.float32
         assert torch.allclose(found.double(), exact, rtol=1e-6, atol=0)
 
 
 def test_kernels_are_measured_once_and_hopeless_ones_for_few_rows_alone(torch, called, monkeypatch):
-    from vertebra_torch import integers, measuring
+    from vertebra_torch.kernels import int8, measuring
 
     monkeypatch.setattr(
         measuring,
@@ -118,15 +118,15 @@ def test_kernels_are_measured_once_and_hopeless_ones_for_few_rows_alone(torch, c
     times, seen = {"own": 5.0, "int8": 1.0, "widened": 1.5}, []
     rows, weight = torch.ones(100, 16, dtype=torch.int8), torch.ones(16, 8, dtype=torch.int8)
     for _ in range(2):
-        assert torch.equal(integers.product(rows, weight, torch.float32), torch.full((100, 8), 16.0))
+        assert torch.equal(int8.product(rows, weight, torch.float32), torch.full((100, 8), 16.0))
     assert seen == [(["own", "int8", "widened"], 8), (["int8", "widened"], 100)]
     assert called == ["int8", "int8"]
 
 
 def test_no_rows_are_not_measured(torch, called):
-    from vertebra_torch import integers
+    from vertebra_torch.kernels import int8
 
-    empty = integers.product(torch.ones(0, 4, dtype=torch.int8), torch.ones(4, 2, dtype=torch.int8), torch.float32)
+    empty = int8.product(torch.ones(0, 4, dtype=torch.int8), torch.ones(4, 2, dtype=torch.int8), torch.float32)
     assert empty.shape == (0, 2)
     assert called == ["own"]
 

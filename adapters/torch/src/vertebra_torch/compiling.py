@@ -11,7 +11,8 @@ import keras
 import torch
 
 from vertebra import layers, lora
-from vertebra_torch import choices, packing, tracing
+from vertebra_torch.graphs import tracing
+from vertebra_torch.kernels import choices, packing
 
 _KEPT = 8
 """Number of sets of variables for which graphs are kept; enabling an adapter, for example, adds a set."""

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from vertebra_torch import kernels, measuring
-from vertebra_torch.packing import PackedWeight
+from vertebra_torch.kernels import dense, measuring
+from vertebra_torch.kernels.packing import PackedWeight
 
 _SEPARATE = "separate"
 
@@ -33,7 +33,7 @@ def products(
         weights: For each product floats of shape `(inputs, outputs)`, of the same dtype.
         packed: The packed copy of all weights, which is made if it is chosen, or None if they may change.
         biases: For each product floats of shape `(outputs,)`, or None for all.
-        activations: For each product oneDNN's name of an activation and of its algorithm, as in `kernels.product`.
+        activations: For each product oneDNN's name of an activation and of its algorithm, as in `dense.product`.
     """
     arguments = (rows, weights, packed, biases, activations)
     name = _SEPARATE if packed is None else _chosen(arguments)
@@ -42,18 +42,18 @@ def products(
 
 def _chosen(arguments: tuple[Any, ...]) -> str:
     rows, weights, packed, biases, activations = arguments
-    names = [_SEPARATE, *(name for name in kernels.usable(weights[0], packed) if name in kernels.COPIES)]
-    if len(names) == 1 or kernels.is_settled(rows):
+    names = [_SEPARATE, *(name for name in dense.usable(weights[0], packed) if name in dense.COPIES)]
+    if len(names) == 1 or dense.is_settled(rows):
         return _SEPARATE
     members = zip(weights, activations, strict=True)
     key = (
-        kernels.bucket(rows),
+        dense.bucket(rows),
         *((tuple(weight.shape), weight.stride(), activation) for weight, (activation, _) in members),
         str(weights[0].dtype).removeprefix("torch."),
         biases[0] is not None,
         torch.get_num_threads(),
     )
-    return kernels.choose(
+    return dense.choose(
         key, names, packed, lambda: measuring.seconds({name: _FORMS[name] for name in names}, arguments)
     )
 
@@ -62,7 +62,7 @@ def _separate(
     rows: Any, weights: Sequence[Any], _: Any, biases: Sequence[Any], activations: Sequence[tuple[str, str]]
 ) -> list[Any]:
     return [
-        kernels.product(rows, weight, None, bias, None, *activation)
+        dense.product(rows, weight, None, bias, None, *activation)
         for weight, bias, activation in zip(weights, biases, activations, strict=True)
     ]
 
@@ -76,11 +76,11 @@ def _together(kernel: str) -> Callable[..., Sequence[Any]]:
         activations: Sequence[tuple[str, str]],
     ) -> Sequence[Any]:
         bias = None if biases[0] is None else torch.cat(tuple(biases))
-        joint = kernels.KERNELS[kernel](rows, weights[0], packed, bias, None, "none", "")
+        joint = dense.KERNELS[kernel](rows, weights[0], packed, bias, None, "none", "")
         parts = joint.split([weight.shape[1] for weight in weights], 1)
-        return [kernels.activate(part, *activation) for part, activation in zip(parts, activations, strict=True)]
+        return [dense.activate(part, *activation) for part, activation in zip(parts, activations, strict=True)]
 
     return compute
 
 
-_FORMS = {_SEPARATE: _separate} | {kernel: _together(kernel) for kernel in kernels.COPIES}
+_FORMS = {_SEPARATE: _separate} | {kernel: _together(kernel) for kernel in dense.COPIES}

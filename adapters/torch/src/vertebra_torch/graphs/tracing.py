@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
-from vertebra_torch.fusing import FusedGraph, fuse
+from vertebra_torch.graphs.fusing import FusedGraph, fuse
 
 
 class Graph:

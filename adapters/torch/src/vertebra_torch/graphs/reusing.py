@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from vertebra_torch import sharing
+from vertebra_torch.graphs import sharing
 
 aten = torch.ops.aten
 Owners = Mapping[Any, frozenset[Any]]

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from vertebra_torch import sharing
+from vertebra_torch.graphs import sharing
 
 aten = torch.ops.aten
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from vertebra_torch import grouping, kernels, sharing
+from vertebra_torch.graphs import sharing
+from vertebra_torch.kernels import dense, joint
 
 aten = torch.ops.aten
 _VIEWS = (aten._unsafe_view.default, aten.view.default)
@@ -150,7 +151,7 @@ def _replace(product: _Product, packed: Any) -> Any:
         if residual is not None and product.view is not None:
             residual = graph.call_function(aten.reshape.default, (residual, [-1, _shape(product.node)[-1]]))
         arguments = (rows, product.node.args[1], packed, product.bias, residual, *_activation(product.activation))
-        result = graph.call_function(kernels.product, arguments)
+        result = graph.call_function(dense.product, arguments)
     product.finish(result)
     return result
 
@@ -160,7 +161,7 @@ def _replace_together(products: Sequence[_Product], packed: Any) -> list[Any]:
     weights, biases = [product.node.args[1] for product in products], [product.bias for product in products]
     activations = [_activation(product.activation) for product in products]
     with graph.inserting_before(products[0].node):  # the weights are read before all calls
-        results = graph.call_function(grouping.products, (rows, weights, packed, biases, activations))
+        results = graph.call_function(joint.products, (rows, weights, packed, biases, activations))
         parts = [graph.call_function(operator.getitem, (results, number)) for number in range(len(products))]
     for product, part in zip(products, parts, strict=True):
         product.finish(part)

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from vertebra_torch.integers import rewrite_integer_products
-from vertebra_torch.merging import merge
-from vertebra_torch.products import allow_parts, fuse_products
-from vertebra_torch.reusing import reuse
+from vertebra_torch.graphs.integers import rewrite_integer_products
+from vertebra_torch.graphs.merging import merge
+from vertebra_torch.graphs.products import allow_parts, fuse_products
+from vertebra_torch.graphs.reusing import reuse
 
 aten = torch.ops.aten
 _ATTENTION = aten._scaled_dot_product_flash_attention_for_cpu.default

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from vertebra_torch import choices, gelu, measuring
-from vertebra_torch.packing import PackedWeight
+from vertebra_torch.kernels import choices, gelu, measuring
+from vertebra_torch.kernels.packing import PackedWeight
 
 OWN, PLAIN, PACKED = "own", "plain", "packed"
 """torch's own kernel, and oneDNN's from a weight as it is and from a packed copy."""

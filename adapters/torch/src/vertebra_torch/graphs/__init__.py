@@ -1,0 +1,1 @@
+"""Traced graphs, and the passes that rewrite them."""
