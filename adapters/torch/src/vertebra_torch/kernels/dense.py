@@ -51,7 +51,7 @@ def _chosen(arguments: tuple[Any, ...]) -> str:
     """Returns the name of the kernel for a call."""
     rows, weight, packed, bias, residual, activation, _ = arguments
     names = usable(weight, packed)
-    if len(names) == 1 or is_settled(rows):
+    if len(names) == 1 or is_unmeasured(rows):
         return OWN
     key = (
         bucket(rows),
@@ -91,7 +91,7 @@ def choose(
     return choices.chosen(key, names, fastest)
 
 
-def is_settled(rows: torch.Tensor) -> bool:
+def is_unmeasured(rows: torch.Tensor) -> bool:
     """Says whether nothing is measured for rows: there are none, or torch's own kernels are asked for."""
     return not rows.numel() or torch.are_deterministic_algorithms_enabled()
 

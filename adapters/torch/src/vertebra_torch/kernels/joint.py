@@ -43,7 +43,7 @@ def products(
 def _chosen(arguments: tuple[Any, ...]) -> str:
     rows, weights, packed, biases, activations = arguments
     names = [_SEPARATE, *(name for name in dense.usable(weights[0], packed) if name in dense.COPIES)]
-    if len(names) == 1 or dense.is_settled(rows):
+    if len(names) == 1 or dense.is_unmeasured(rows):
         return _SEPARATE
     members = zip(weights, activations, strict=True)
     key = (
