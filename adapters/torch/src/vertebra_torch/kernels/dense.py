@@ -21,10 +21,6 @@ OWN, PLAIN, PACKED = "own", "plain", "packed"
 WIDENED, WIDENED_PACKED = "widened", "widened packed"
 """torch's own kernel in float32, and oneDNN's from a packed copy in float32; the result is rounded once."""
 COPIES = (PACKED, WIDENED_PACKED)
-_MOST_ROWS = 1024
-"""From so many rows on, kernels are as fast as for more."""
-_FEW_ROWS, _HOPELESS = 8, 4
-"""A kernel that takes so many times as long as the fastest for few rows is not measured for more."""
 _GAIN = {OWN: 1.0, PLAIN: 0.97, WIDENED: 0.97, PACKED: 0.9, WIDENED_PACKED: 0.9}
 """The share of the time of the kernels before that one must not exceed: a packed copy costs memory."""
 
@@ -54,7 +50,7 @@ def _chosen(arguments: tuple[Any, ...]) -> str:
     if len(names) == 1 or is_unmeasured(rows):
         return OWN
     key = (
-        bucket(rows),
+        measuring.bucket(rows),
         *weight.shape,
         weight.stride(),
         str(weight.dtype).removeprefix("torch."),
@@ -96,11 +92,6 @@ def is_unmeasured(rows: torch.Tensor) -> bool:
     return not rows.numel() or torch.are_deterministic_algorithms_enabled()
 
 
-def bucket(rows: torch.Tensor) -> int:
-    """Returns a number for rows with which a kernel takes about as long."""
-    return min(rows.shape[0].bit_length(), _MOST_ROWS.bit_length())
-
-
 def usable(weight: torch.Tensor, packed: PackedWeight | None) -> tuple[str, ...]:
     """Returns the names of the kernels for products with a weight."""
     names: tuple[str, ...] = (OWN,)
@@ -125,15 +116,11 @@ def _has_bfloat16() -> bool:
 def _seconds(arguments: tuple[Any, ...], names: Sequence[str]) -> dict[str, float]:
     """Returns the shortest time of each kernel, without those that are hopeless."""
     rows, weight, packed, bias, residual, activation, algorithm = arguments
-    if rows.shape[0] > _FEW_ROWS:
-        few = rows[:_FEW_ROWS], weight, packed, bias, None if residual is None else residual[:_FEW_ROWS]
-        first = measuring.seconds(_among(names), (*few, activation, algorithm), measuring.FEWEST)
-        names = [name for name in names if first[name] < _HOPELESS * min(first.values())]
-    return measuring.seconds(_among(names), arguments)
-
-
-def _among(names: Sequence[str]) -> dict[str, Callable[..., Any]]:
-    return {name: KERNELS[name] for name in names}
+    among = {name: KERNELS[name] for name in names}
+    if rows.shape[0] <= measuring.FEW_ROWS:
+        return measuring.seconds(among, arguments)
+    first, residuals = (None if tensor is None else tensor[: measuring.FEW_ROWS] for tensor in (rows, residual))
+    return measuring.hopeful_seconds(among, (first, weight, packed, bias, residuals, activation, algorithm), arguments)
 
 
 def _own(rows: Any, weight: Any, _: Any, bias: Any, residual: Any, activation: str, algorithm: str) -> Any:

@@ -14,10 +14,6 @@ import torch
 
 from vertebra_torch.kernels import choices, measuring
 
-_MOST_ROWS = 1024
-"""From so many rows on, kernels are as fast as for more."""
-_FEW_ROWS, _HOPELESS = 8, 4
-"""A kernel that takes so many times as long as the fastest for few rows is not measured for more."""
 OWN, INT8, WIDENED = "own", "int8", "widened"
 _KERNELS: dict[str, Callable[[Any, Any], Any]] = {
     OWN: lambda rows, weight: torch.mm(rows.int(), weight.int()),
@@ -41,16 +37,12 @@ def product(rows: torch.Tensor, weight: torch.Tensor, dtype: torch.dtype) -> tor
 def _chosen(rows: torch.Tensor, weight: torch.Tensor) -> str:
     if weight.device.type != "cpu" or not rows.numel() or not weight.numel():
         return OWN
-    count = min(rows.shape[0].bit_length(), _MOST_ROWS.bit_length())
-    key = (count, *weight.shape, weight.is_contiguous(), "int8", torch.get_num_threads())
-    return choices.chosen(key, _KERNELS, lambda: _fastest(rows[: 2**count], weight))
+    key = (measuring.bucket(rows), *weight.shape, weight.is_contiguous(), "int8", torch.get_num_threads())
+    return choices.chosen(key, _KERNELS, lambda: _fastest(rows, weight))
 
 
 def _fastest(rows: torch.Tensor, weight: torch.Tensor) -> str:
-    """Measures the kernels for few rows, and for all those that are not hopeless: one may take 100 times as long."""
-    shortest = measuring.seconds(_KERNELS, (rows[:_FEW_ROWS], weight), measuring.FEWEST)
-    if rows.shape[0] > _FEW_ROWS:
-        most = _HOPELESS * min(shortest.values())
-        hopeful = {name: kernel for name, kernel in _KERNELS.items() if shortest[name] < most}
-        shortest = measuring.seconds(hopeful, (rows, weight))
-    return measuring.fastest(shortest, _GAIN)
+    if rows.shape[0] <= measuring.FEW_ROWS:
+        return measuring.fastest(measuring.seconds(_KERNELS, (rows, weight)), _GAIN)
+    few = rows[: measuring.FEW_ROWS], weight
+    return measuring.fastest(measuring.hopeful_seconds(_KERNELS, few, (rows, weight)), _GAIN)

@@ -47,7 +47,7 @@ def _chosen(arguments: tuple[Any, ...]) -> str:
         return _SEPARATE
     members = zip(weights, activations, strict=True)
     key = (
-        dense.bucket(rows),
+        measuring.bucket(rows),
         *((tuple(weight.shape), weight.stride(), activation) for weight, (activation, _) in members),
         str(weights[0].dtype).removeprefix("torch."),
         biases[0] is not None,
