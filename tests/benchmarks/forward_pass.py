@@ -41,11 +41,8 @@ class VertebraPasses(Vertebra):
 
     def inputs(self, batch: int, length: int) -> dict:
         import keras
-        import numpy as np
 
-        tokens = token_ids(self.backbone.vocabulary_size, batch, length)
-        values = {"token_ids": tokens, "padding_mask": np.ones_like(tokens), "segment_ids": np.zeros_like(tokens)}
-        return {name: keras.ops.convert_to_tensor(values[name]) for name in self.backbone.input}
+        return keras.tree.map_structure(keras.ops.convert_to_tensor, inputs_of(self.backbone, batch, length))
 
 
 class KerasHubPasses(KerasHub, VertebraPasses):
@@ -80,6 +77,15 @@ class TransformersPasses(Transformers):
 
 
 LIBRARIES = {"vertebra": VertebraPasses, "kerashub": KerasHubPasses, "transformers": TransformersPasses}
+
+
+def inputs_of(backbone, batch: int, length: int) -> dict:
+    """Returns arrays of random tokens without padding, by the names of a backbone's inputs."""
+    import numpy as np
+
+    tokens = token_ids(backbone.vocabulary_size, batch, length)
+    values = {"token_ids": tokens, "padding_mask": np.ones_like(tokens), "segment_ids": np.zeros_like(tokens)}
+    return {name: values[name] for name in backbone.input}
 
 
 def token_ids(vocabulary_size: int, batch: int, length: int):

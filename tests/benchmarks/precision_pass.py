@@ -11,7 +11,7 @@ import sys
 import warnings
 from functools import partial
 
-from forward_pass import token_ids
+from forward_pass import inputs_of
 from libraries import Vertebra, complete
 from measure import in_turn, seconds_in_a_row
 from models import model_of
@@ -28,14 +28,6 @@ def backbones(vertebra: Vertebra, folder: str) -> dict:
         warnings.simplefilter("ignore")  # Keras names the layers that have nothing to quantise
         found["int8"].quantize("int8")
     return found
-
-
-def inputs(backbone, batch: int, length: int) -> dict:
-    import numpy as np
-
-    tokens = token_ids(backbone.vocabulary_size, batch, length)
-    values = {"token_ids": tokens, "padding_mask": np.ones_like(tokens), "segment_ids": np.zeros_like(tokens)}
-    return {name: values[name] for name in backbone.input}
 
 
 def hidden_states(outputs):
@@ -61,7 +53,7 @@ def main() -> None:
     compiled = {precision: vertebra.compile(backbone) for precision, backbone in loaded.items()}
     found: dict = {"seconds": {}, "errors": {}, "weights": {name: stored_bytes(one) for name, one in loaded.items()}}
     for (batch, length), calls in SHAPES.items():
-        shape, values = f"{batch}×{length}", inputs(loaded["float32"], batch, length)
+        shape, values = f"{batch}×{length}", inputs_of(loaded["float32"], batch, length)
         states = {precision: hidden_states(function(values)) for precision, function in compiled.items()}
         asks = {
             name: partial(seconds_in_a_row, partial(complete, one, values), calls) for name, one in compiled.items()

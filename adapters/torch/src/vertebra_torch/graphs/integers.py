@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
+from vertebra_torch.graphs.nodes import VIEWS, only_user
 from vertebra_torch.kernels import int8
 
 aten = torch.ops.aten
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16)
-_VIEWS = (aten._unsafe_view.default, aten.view.default)
 
 
 def rewrite_integer_products(graph: Any) -> frozenset[Any]:
@@ -26,7 +26,7 @@ def rewrite_integer_products(graph: Any) -> frozenset[Any]:
 
 def _replace(graph: Any, node: Any, rows: Any, weight: Any, result: Any) -> Any:
     with graph.inserting_before(node):
-        if node.args[0].target in _VIEWS:
+        if node.args[0].target in VIEWS:
             rows = graph.call_function(aten.reshape.default, (rows, node.args[0].args[1]))
         called = graph.call_function(int8.product, (rows, weight, result.meta["val"].dtype))
         called.meta["val"] = node.meta["val"].to(result.meta["val"].dtype)
@@ -37,7 +37,7 @@ def _replace(graph: Any, node: Any, rows: Any, weight: Any, result: Any) -> Any:
 
 def _rows(node: Any) -> Any:
     """Returns the int8 tensor that the rows of a product are an int32 copy of, in another shape, or None."""
-    return _int8(node.args[0] if node.target in _VIEWS else node)
+    return _int8(node.args[0] if node.target in VIEWS else node)
 
 
 def _int8(node: Any) -> Any:
@@ -49,13 +49,9 @@ def _int8(node: Any) -> Any:
 
 def _converted(node: Any) -> Any:
     """Returns the node that makes floats of a product, if nothing else uses it, in another shape, or None."""
-    following = _only_user(node)
-    if following is not None and following.target in _VIEWS:
-        following = _only_user(following)
+    following = only_user(node)
+    if following is not None and following.target in VIEWS:
+        following = only_user(following)
     if following is None or following.target is not aten._to_copy.default or following.kwargs.keys() != {"dtype"}:
         return None
     return following if following.kwargs["dtype"] in _FLOATS else None
-
-
-def _only_user(node: Any) -> Any:
-    return next(iter(node.users)) if len(node.users) == 1 else None

@@ -20,8 +20,7 @@ def merge(module: Any) -> None:
     _share_tensors(module)
     graph = module.graph
     owners = sharing.owners(graph)
-    output = next(node for node in graph.nodes if node.op == "output")
-    own = frozenset().union(*(owners[node] for node in {*sharing.written(graph), *output.all_input_nodes}))
+    own = sharing.kept(graph, owners)
     first: dict[str, Any] = {}
     for node in list(graph.nodes):
         if not _is_pure(node) or owners[node] & own or any(owners[used] & own for used in node.all_input_nodes):

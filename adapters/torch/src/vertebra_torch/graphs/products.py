@@ -14,10 +14,10 @@ from typing import Any
 import torch
 
 from vertebra_torch.graphs import sharing
+from vertebra_torch.graphs.nodes import VIEWS, only_user
 from vertebra_torch.kernels import dense, joint
 
 aten = torch.ops.aten
-_VIEWS = (aten._unsafe_view.default, aten.view.default)
 _LAYOUTS = (aten.as_strided.default, aten.view_as_complex.default, aten.view.dtype)
 """Calls that need values in order in memory."""
 
@@ -61,7 +61,7 @@ def allow_parts(graph: Any, products: FusedProducts) -> None:
     """Lets views of results also take those that are not in order in memory, as they are parts of larger tensors."""
     owners = sharing.owners(graph, products.singles | products.parts)
     for node in graph.nodes:
-        if node.target in _VIEWS and owners[node] & products.parts:
+        if node.target in VIEWS and owners[node] & products.parts:
             node.target = aten.reshape.default
 
 
@@ -76,13 +76,21 @@ def _groups(module: Any) -> list[list[Any]]:
             alone = product.residual is not None or not together(product.node) or not together(product.last)
             kind = (weight.dtype, weight.device, product.bias is not None)
             groups.setdefault((node.args[0], node if alone else kind), []).append(node)
-    found = list(groups.values())
-    shared = [{id(_tensor(module, node.args[1])) for node in nodes} for nodes in found]
-    # A weight of two different groups would have two packed copies.
-    mixed = [any(others & weights and others != weights for others in shared) for weights in shared]
-    return [
-        part for nodes, mix in zip(found, mixed, strict=True) for part in ([[n] for n in nodes] if mix else [nodes])
-    ]
+    return _without_copies_of_copies(module, list(groups.values()))
+
+
+def _without_copies_of_copies(module: Any, groups: list[list[Any]]) -> list[list[Any]]:
+    """Returns groups of which none shares a weight with a different one: the weight would have two packed copies."""
+    weights = [frozenset(id(_tensor(module, node.args[1])) for node in nodes) for nodes in groups]
+    groups_of: dict[int, set[frozenset[int]]] = {}
+    for group in weights:
+        for weight in group:
+            groups_of.setdefault(weight, set()).add(group)
+    found: list[list[Any]] = []
+    for nodes, group in zip(groups, weights, strict=True):
+        is_mixed = any(len(groups_of[weight]) > 1 for weight in group)
+        found += [[node] for node in nodes] if is_mixed else [nodes]
+    return found
 
 
 def _may_be_parts(graph: Any) -> Any:
@@ -90,7 +98,7 @@ def _may_be_parts(graph: Any) -> Any:
     if any(node.target in _LAYOUTS for node in graph.nodes):
         return lambda _: False
     owners = sharing.owners(graph)
-    kept = {owner for node in {*sharing.written(graph), *graph.output_node().all_input_nodes} for owner in owners[node]}
+    kept = sharing.kept(graph, owners)
     return lambda node: not owners[node] & kept
 
 
@@ -115,16 +123,16 @@ class _Product:
     @classmethod
     def at(cls, module: Any, node: Any) -> _Product:
         found = cls(node, node)
-        following = _only_user(node)
-        if following is not None and following.target in _VIEWS and _width(following) == _width(node):
+        following = only_user(node)
+        if following is not None and following.target in VIEWS and _width(following) == _width(node):
             found.view = found.last = following
-            following = _only_user(following)
+            following = only_user(following)
         if _is_sum(following):
             bias = _other(following, found.last)
             tensor = _tensor(module, bias)
             if tensor is not None and tensor.ndim == 1 and _fits(tensor, node):
                 found.bias, found.last = bias, following
-                following = _only_user(following)
+                following = only_user(following)
         if following is not None and following.target in (aten.gelu.default, aten.relu.default):
             found.activation = found.last = following
         elif _is_sum(following):
@@ -191,10 +199,6 @@ def _activation(node: Any) -> tuple[str, str]:
 def _tensor(module: Any, node: Any) -> torch.Tensor | None:
     """Returns the tensor of the module that a node is, or None."""
     return getattr(module, node.target) if getattr(node, "op", None) == "get_attr" else None
-
-
-def _only_user(node: Any) -> Any:
-    return next(iter(node.users)) if len(node.users) == 1 else None
 
 
 def _is_sum(node: Any) -> bool:

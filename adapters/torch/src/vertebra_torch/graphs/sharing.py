@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -39,9 +40,10 @@ def owners(graph: Any, fresh: frozenset[Any] = _NONE) -> dict[Any, frozenset[Any
     return found
 
 
-def written(graph: Any) -> set[Any]:
-    """Returns the nodes whose memory a node may write to, or of which that is not known."""
-    return {used for node in graph.nodes for used in _written_by(node)}
+def kept(graph: Any, owners: Mapping[Any, frozenset[Any]]) -> frozenset[Any]:
+    """Returns the nodes whose memory is in the outputs, or which a call may write to, or for which that is unknown."""
+    nodes = {used for node in graph.nodes for used in _written_by(node)}
+    return frozenset().union(*(owners[node] for node in nodes.union(graph.output_node().all_input_nodes)))
 
 
 def _is_declared_fresh(node: Any) -> bool:

@@ -37,7 +37,7 @@ def product(rows: torch.Tensor, weight: torch.Tensor, dtype: torch.dtype) -> tor
 def _chosen(rows: torch.Tensor, weight: torch.Tensor) -> str:
     if weight.device.type != "cpu" or not rows.numel() or not weight.numel():
         return OWN
-    key = (measuring.bucket(rows), *weight.shape, weight.is_contiguous(), "int8", torch.get_num_threads())
+    key = (measuring.bucket(rows), *weight.shape, weight.stride(), "int8", torch.get_num_threads())
     return choices.chosen(key, _KERNELS, lambda: _fastest(rows, weight))
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -56,6 +56,7 @@ class Listing:
         return Header(self.contiguous | self.packed, {}, self.identity)
 
 
+_lock = threading.Lock()
 _kept: dict[Identity, Listing] = {}
 """The listings of the last files, the last used one at the end: a child takes longer than the rest of a second load."""
 
@@ -149,10 +150,10 @@ def _keep(identity: Identity, listing: Listing) -> None:
     """Keeps a listing for a later load, unless it is long, or the file was changed meanwhile or may be unnoticed."""
     is_sure = listing.identity == identity and is_settled(identity)
     if is_sure and len(listing.contiguous) + len(listing.packed) <= _MOST_DATASETS_KEPT:
-        _kept.pop(identity, None)
-        _kept[identity] = listing
-        while len(_kept) > _MOST_KEPT:
-            with contextlib.suppress(KeyError, RuntimeError):  # another thread may do the same
+        with _lock:
+            _kept.pop(identity, None)
+            _kept[identity] = listing
+            while len(_kept) > _MOST_KEPT:
                 del _kept[next(iter(_kept))]
 
 
