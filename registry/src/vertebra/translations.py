@@ -193,6 +193,10 @@ class Translation(ABC):
         """Returns the path of each linear layer by its number in the format's adapter files, if those have numbers."""
         return {}
 
+    def constants(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Returns arrays that the format has as tensors, by name, and that follow from the arguments; see `ignored`."""
+        return {}
+
     def current_name(self, tensor: str) -> str:
         """Returns the current name of a tensor that has another name in older files."""
         return tensor

@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from vertebra import activations, layers
+from vertebra_llama.layer_types import head_dim
 from vertebra_llama.rotary import rotate
 
 
@@ -19,16 +20,15 @@ class DecoderBlock(keras.layers.Layer):
 
     Args:
         arguments: The backbone's arguments.
-        window: Number of tokens to which a token attends, including itself; None means all.
         **kwargs: The arguments of every Keras layer.
     """
 
-    def __init__(self, arguments: Mapping[str, Any], window: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, arguments: Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.arguments, self.window = dict(arguments), window
+        self.arguments = dict(arguments)
         dtype, rate = self.dtype_policy, arguments["dropout"]
         self.attention_norm = norm(arguments, dtype, "self_attention_layernorm")
-        self.attention = Attention(arguments, window, dtype=dtype, name="self_attention")
+        self.attention = Attention(arguments, dtype=dtype, name="self_attention")
         self.attention_dropout = layers.Dropout(rate, dtype=dtype, name="self_attention_dropout")
         self.feedforward_norm = norm(arguments, dtype, "feedforward_layernorm")
         function = activations.activation(arguments["activation"])
@@ -58,7 +58,7 @@ class DecoderBlock(keras.layers.Layer):
         return keras.KerasTensor(x.shape, dtype=self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"arguments": dict(self.arguments), "window": self.window}
+        return super().get_config() | {"arguments": dict(self.arguments)}
 
 
 class Attention(keras.layers.Layer):
@@ -68,10 +68,10 @@ class Attention(keras.layers.Layer):
     head of queries and keys is normalised before it is rotated, as in Qwen3 (arXiv:2505.09388).
     """
 
-    def __init__(self, arguments: Mapping[str, Any], window: int | None, **kwargs: Any) -> None:
+    def __init__(self, arguments: Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         query_heads, heads = arguments["num_query_heads"], arguments["num_key_value_heads"]
-        self.groups, self.head_dim, self.window = query_heads // heads, head_dim(arguments), window
+        self.head_dim = head_dim(arguments)
         self.rate = arguments["dropout" if arguments["attention_dropout"] is None else "attention_dropout"]
         bias, output_bias = arguments["attention_bias"], arguments["attention_output_bias"]
 
@@ -102,7 +102,7 @@ class Attention(keras.layers.Layer):
             query, key = self.query_norm(query), self.key_norm(key)
         if rotation is not None:
             query, key = rotate(query, rotation), rotate(key, rotation)
-        key, value = self._repeat(key), self._repeat(value)
+        key, value = layers.cached(key, value)
         dropout = partial(self.dropout, training=True) if self.rate and training else None
         scale = self.head_dim**-0.5
         mixed = layers.attend(query, key, value, mask=attention_mask, dropout=dropout, scale=scale)
@@ -111,40 +111,8 @@ class Attention(keras.layers.Layer):
     def _heads(self, x: Any) -> Any:
         return ops.reshape(x, (*ops.shape(x)[:2], x.shape[-1] // self.head_dim, self.head_dim))
 
-    def _repeat(self, x: Any) -> Any:
-        return x if self.groups == 1 else ops.repeat(x, self.groups, axis=2)
-
     def compute_output_spec(self, x: Any, rotation: Any, attention_mask: Any, training: bool | None = None) -> Any:
         return keras.KerasTensor(x.shape, dtype=self.compute_dtype)
-
-
-@keras.saving.register_keras_serializable("vertebra_llama")
-class CausalMask(keras.layers.Layer):
-    """Computes the positions to which each position attends: itself, and the tokens before it within a window.
-
-    The input is a padding mask of shape `(batch, length)`, the output a bool tensor of shape
-    `(batch, 1, length, length)`. Padding attends to itself, too: otherwise, its softmax would be 0 / 0.
-    """
-
-    def __init__(self, window: int | None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.window = window
-
-    def call(self, padding_mask: Any) -> Any:
-        positions = ops.arange(ops.shape(padding_mask)[1], dtype="int32")
-        distance = positions[:, None] - positions[None, :]
-        near = distance >= 0
-        if self.window is not None:
-            near = ops.logical_and(near, distance < self.window)
-        tokens = ops.cast(padding_mask, "bool")[:, None, None, :]
-        return ops.logical_and(near, ops.logical_or(tokens, distance == 0))
-
-    def compute_output_spec(self, padding_mask: Any) -> Any:
-        batch, length = padding_mask.shape
-        return keras.KerasTensor((batch, 1, length, length), dtype="bool")
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"window": self.window}
 
 
 def norm(arguments: Mapping[str, Any], dtype: Any, name: str, epsilon: str = "layer_norm_epsilon") -> Any:
@@ -160,17 +128,7 @@ def norm(arguments: Mapping[str, Any], dtype: Any, name: str, epsilon: str = "la
     return keras.layers.RMSNormalization(epsilon=value, dtype=dtype, name=name)
 
 
-def head_dim(arguments: Mapping[str, Any]) -> int:
-    """Returns the width of a head."""
-    width: int | None = arguments["head_dim"]
-    return arguments["hidden_dim"] // arguments["num_query_heads"] if width is None else width
-
-
-def _dense(
-    arguments: Mapping[str, Any], width: int, bias: bool, dtype: Any, name: str, activation: Any = None
-) -> Any:
+def _dense(arguments: Mapping[str, Any], width: int, bias: bool, dtype: Any, name: str, activation: Any = None) -> Any:
     # Each layer has an initialiser of its own: weights that share one would get the same numbers.
     initializer = keras.initializers.RandomNormal(stddev=arguments["initializer_range"])
-    return keras.layers.Dense(
-        width, activation, use_bias=bias, kernel_initializer=initializer, dtype=dtype, name=name
-    )
+    return keras.layers.Dense(width, activation, use_bias=bias, kernel_initializer=initializer, dtype=dtype, name=name)

@@ -95,7 +95,9 @@ def check(scaling: Any, width: int) -> dict[str, Any] | None:
         if not holds(value):
             raise ValueError(f"rope_scaling[{name!r}]={value!r}, expected {expected}.")
         if name in ("short_factor", "long_factor") and len(value) != width // 2:
-            raise ValueError(f"rope_scaling[{name!r}] has {len(value)} numbers, expected {width // 2}, one for each pair.")
+            raise ValueError(
+                f"rope_scaling[{name!r}] has {len(value)} numbers, expected {width // 2}, one for each pair."
+            )
     if kind == "llama3" and scaling["high_freq_factor"] <= scaling["low_freq_factor"]:
         expected = f"a number above low_freq_factor={scaling['low_freq_factor']!r}"
         raise ValueError(f"rope_scaling['high_freq_factor']={scaling['high_freq_factor']!r}, expected {expected}.")

@@ -16,11 +16,11 @@ from vertebra_llama import rope_scaling
 class RotaryEmbedding(keras.layers.Layer):
     """Cosines and sines of the angles by which the pairs of a head are rotated at each position (arXiv:2104.09864).
 
-    The input is any tensor of shape `(batch, length, …)`. Both outputs have shape `(1, length, 1, width / 2)`, or, where
-    rows differ, as while tokens are generated, `(batch, length, 1, width / 2)`; they are computed in float32.
+    The input is any tensor of shape `(batch, length, …)`. Both outputs have shape `(1, length, 1, width / 2)`, or with
+    a cache `(batch, length, 1, width / 2)`; they are computed in float32.
 
-    The scalings `dynamic` and `longrope` depend on the length of a row: its largest position in the call, plus one.
-    While tokens are generated, the length grows, and keys that were computed before keep their angles.
+    The scalings `dynamic` and `longrope` depend on the length of a sequence: its largest position in the call, plus
+    one. With a cache, each call has the length that its row has reached, and keys in the cache keep their angles.
 
     Args:
         width: Number of a head's elements that are rotated, from the first on: an even number.
@@ -38,7 +38,7 @@ class RotaryEmbedding(keras.layers.Layer):
         self.frequencies = rope_scaling.frequencies(width, max_wavelength, self.scaling)
 
     def call(self, x: Any) -> tuple[Any, Any]:
-        positions = ops.arange(ops.shape(x)[1], dtype="int32")[None, :]
+        positions = layers.positions(x)
         angles = ops.cast(positions, "float32")[:, :, None, None] * self._frequencies(positions)
         factor = self.frequencies.factor
         cos, sin = (function(angles) * factor for function in (ops.cos, ops.sin))
@@ -64,7 +64,7 @@ class RotaryEmbedding(keras.layers.Layer):
         return 1 / base ** ops.convert_to_tensor(rope_scaling.exponents(width), dtype="float32")
 
     def compute_output_spec(self, x: Any) -> tuple[Any, Any]:
-        shape = (None, x.shape[1], 1, self.width // 2)
+        shape = (1, x.shape[1], 1, self.width // 2)
         return keras.KerasTensor(shape, dtype=self.compute_dtype), keras.KerasTensor(shape, dtype=self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
