@@ -32,6 +32,7 @@ SCALINGS = {
     "llama3": LLAMA3 | {"original_max_position_embeddings": 128},
 }
 """Rotary scalings as transformers 5 has them; its tables without a base have 10,000."""
+UNTIED = {"tie_word_embeddings": False}
 QWEN_WINDOW = {"use_sliding_window": True, "sliding_window": 100, "max_window_layers": 1}
 CASES = [
     *(("llama", {"rope_parameters": scaling}) for scaling in SCALINGS.values()),
@@ -126,3 +127,132 @@ def test_each_model_of_transformers_and_back(model_type, changes, ask_long, outp
     again = json.loads((tmp_path / "again" / "config.json").read_text(encoding="utf-8"))
     original = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert {name: original[name] for name in SIZES} == {name: again[name] for name in SIZES}
+
+
+@pytest.mark.parametrize(
+    ("model_type", "older"),
+    [
+        ("llama", {"rope_theta": 500.0, "rope_scaling": {"type": "linear", "factor": 4.0}}),
+        ("llama", {"rope_theta": 500.0, "rope_scaling": LLAMA3 | {"original_max_position_embeddings": 128}}),
+        ("mistral", {"rope_theta": 500.0, "rope_scaling": {"type": "dynamic", "factor": 4.0}}),
+        ("qwen2", {"rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}}),
+        ("smollm3", {"rope_theta": 500.0, "rope_scaling": None}),
+        # Without a length in the table, transformers 5.23 refuses the former name of LongRoPE.
+        ("phi3", {"rope_scaling": {**LONGROPE, "rope_type": "su", "original_max_position_embeddings": 128}}),
+        ("phi3", {"rope_scaling": {"type": "longrope", "short_factor": SHORT, "long_factor": LONG}, "rope_theta": 90.0}),
+        ("phi3", {"partial_rotary_factor": 0.5}),
+    ],
+    ids=str,
+)
+def test_configs_of_transformers_4(model_type, older, ask_long, outputs_of, same, folder):
+    """A config with the fields of release 4, as most published checkpoints have it, means the same in release 5."""
+    older = older | ({"original_max_position_embeddings": 128} if model_type == "phi3" else {})
+    ask_long("create", folder, model=f"{NAMES[model_type]}ForCausalLM", config=config_of(model_type, {}))
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    del config["rope_parameters"]
+    path.write_text(json.dumps(config | older), encoding="utf-8")
+    theirs = ask_long("load", folder)["outputs"]
+    same(outputs_of(vertebra.Backbone.from_preset(folder)), theirs)
+
+
+# === Heads ===
+
+
+@pytest.mark.parametrize("model_type", NAMES)
+def test_a_checkpoint_without_a_head_leaves_a_new_matrix(model_type, ask_long, outputs_of, same, folder):
+    theirs = ask_long("create", folder, model=f"{NAMES[model_type]}Model", config=config_of(model_type, UNTIED))
+    with pytest.warns(UserWarning, match="no values for token_embedding/reverse_embeddings: they are init"):
+        backbone = vertebra.Backbone.from_preset(folder)
+    same(outputs_of(backbone), theirs["outputs"])
+    tied = vertebra.Backbone.from_preset(folder, tie_word_embeddings=True)
+    same(outputs_of(tied), theirs["outputs"])
+
+
+@pytest.mark.parametrize("kind", ["SequenceClassification", "TokenClassification"])
+def test_the_backbone_of_another_head_is_read(kind, ask_long, outputs_of, same, folder):
+    config = config_of("qwen2", {"tie_word_embeddings": True})
+    theirs = ask_long("create", folder, model=f"Qwen2For{kind}", config=config)["outputs"]
+    same(outputs_of(vertebra.Backbone.from_preset(folder)), theirs)
+
+
+# === KerasHub ===
+
+KERASHUB_SIZES = {"vocabulary_size": 61, "num_layers": 3, "hidden_dim": 16, "intermediate_dim": 24}
+KERASHUB_SIZES |= {"num_query_heads": 4, "num_key_value_heads": 2}
+SMOLLM3 = {name: value for name, value in KERASHUB_SIZES.items() if name != "num_query_heads"} | {
+    "num_attention_heads": 4,
+    "attention_bias": True,
+    "attention_dropout": 0.0,
+    "rope_layer_enabled_list": [True, False, True],
+    "layer_types": [FULL] * 3,
+    "mlp_bias": True,
+    "layer_norm_epsilon": 1e-5,
+    "max_position_embeddings": 64,
+    "rope_theta": 500.0,
+    "partial_rotary_factor": 1.0,
+}
+LLAMA31 = {"rope_frequency_adjustment_factor": 8.0, "rope_low_freq_factor": 1.0, "rope_high_freq_factor": 4.0}
+SU = {"rope_scaling_type": "su", "rope_scaling_short_factor": [1.0, 1.5], "rope_scaling_long_factor": [2.0, 9.0]}
+KERASHUB = [
+    ("Llama", KERASHUB_SIZES),
+    ("Llama", KERASHUB_SIZES | {"rope_position_scaling_factor": 4.0, "rope_max_wavelength": 500}),
+    ("Llama3", KERASHUB_SIZES | LLAMA31 | {"rope_pretraining_sequence_length": 4}),
+    ("Mistral", KERASHUB_SIZES | {"sliding_window": 3, "rope_scaling_factor": 4.0}),
+    ("Mistral", KERASHUB_SIZES | {"sliding_window": None, "head_dim": 6, "layer_norm_epsilon": 0.1}),
+    ("Qwen", KERASHUB_SIZES | {"tie_word_embeddings": False, "rope_max_wavelength": 500}),
+    ("Qwen", KERASHUB_SIZES | {"use_sliding_window_attention": True, "sliding_window_size": 3}),
+    ("Qwen3", KERASHUB_SIZES | {"head_dim": 6}),
+    ("Qwen3", KERASHUB_SIZES | {"head_dim": 6, "tie_word_embeddings": False, "sliding_window_size": 3}),
+    ("Qwen3", KERASHUB_SIZES | {"head_dim": 6, "layer_norm_epsilon": 0.1}),
+    ("SmolLM3", SMOLLM3),
+    ("Phi3", KERASHUB_SIZES),
+    ("Phi3", KERASHUB_SIZES | SU | {"max_sequence_length": 16, "pretraining_sequence_length": 4}),
+    ("Phi3", KERASHUB_SIZES | SU | {"max_sequence_length": 64, "pretraining_sequence_length": 32, "dropout": 0.5}),
+]
+
+
+@pytest.mark.parametrize(("name", "config"), KERASHUB, ids=str)
+def test_presets_of_kerashub_and_back(name, config, ask, compute, agree, kerashub_peer, folder, tmp_path):
+    """What KerasHub writes computes the same here, and what is written for it computes the same there."""
+    theirs = ask(kerashub_peer, "create", folder, "gemma", model=f"{name}Backbone", config=config)["outputs"]
+    backbone = vertebra.Backbone.from_preset(folder)
+    ours = compute(backbone, "gemma")
+    agree(ours, theirs, "gemma")
+    backbone.save_to_preset(tmp_path / "again", format="kerashub", certificate=False)
+    agree(ours, ask(kerashub_peer, "load", tmp_path / "again", "gemma")["outputs"], "gemma")
+
+
+def test_kerashub_reads_a_tied_head_that_it_does_not_write(ask, compute, agree, kerashub_peer, folder):
+    tied = {"tie_word_embeddings": True}
+    sizes = {**KERASHUB_SIZES, **tied}
+    ask(kerashub_peer, "create", folder / "theirs", "gemma", model="LlamaBackbone", config=sizes)
+    backbone = vertebra.Backbone.from_preset(folder / "theirs", **tied)
+    backbone.save_to_preset(folder / "ours", format="kerashub", certificate=False)
+    there = ask(kerashub_peer, "load", folder / "ours", "gemma")
+    agree(compute(backbone, "gemma"), there["outputs"], "gemma")
+
+
+@pytest.mark.parametrize(("name", "config"), [case for case in KERASHUB if case[0] != "Llama3"][::2], ids=str)
+@pytest.mark.parametrize("targets", [None, "all"], ids=["default", "all"])
+def test_adapters_of_kerashub_and_back(
+    name, config, targets, ask, compute, agree, kerashub_peer, folder, tmp_path
+):
+    if name == "SmolLM3" and targets is None:
+        pytest.skip("its default targets, `query` and `value`, name no layer of KerasHub's SmolLM3")
+    smol = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    usual = ["query", "key", "value", "attention_output", "gate", "intermediate", "feedforward_output"]
+    chosen = None if targets is None else smol if name == "SmolLM3" else usual
+    ask(kerashub_peer, "create", folder, "gemma", model=f"{name}Backbone", config=config)
+    adapter = str(tmp_path / "theirs.lora.h5")
+    there = ask(kerashub_peer, "make_adapter", folder, "gemma", adapter=adapter, rank=2, targets=chosen)
+    backbone = vertebra.Backbone.from_preset(folder)
+    plain = compute(backbone, "gemma")
+    backbone.load_lora_weights(adapter)
+    adapted = compute(backbone, "gemma")
+    agree(adapted, there["outputs"], "gemma")
+    assert np.abs(adapted["sequence_output"] - plain["sequence_output"]).max() > 1e-3
+    ours = str(tmp_path / "ours.lora.h5")
+    backbone.save_lora_weights(ours)
+    again = ask(kerashub_peer, "adapt", folder, "gemma", adapter=ours, targets=chosen)
+    agree(adapted, again["outputs"], "gemma")
