@@ -57,11 +57,20 @@ CASES = [
     (
         "phi3",
         {"original_max_position_embeddings": 128, "num_key_value_heads": 4}
-        | {"rope_parameters": {**LONGROPE, "partial_rotary_factor": 0.5, "short_factor": [1, 2], "long_factor": [3, 9]}},
+        | {
+            "rope_parameters": {**LONGROPE, "partial_rotary_factor": 0.5, "short_factor": [1, 2], "long_factor": [3, 9]}
+        },
     ),
 ]
 """Model type, and changes to the config of a tiny model."""
-NAMES = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3", "smollm3": "SmolLM3", "phi3": "Phi3"}
+NAMES = {
+    "llama": "Llama",
+    "mistral": "Mistral",
+    "qwen2": "Qwen2",
+    "qwen3": "Qwen3",
+    "smollm3": "SmolLM3",
+    "phi3": "Phi3",
+}
 
 
 @pytest.fixture(scope="session")
@@ -139,7 +148,10 @@ def test_each_model_of_transformers_and_back(model_type, changes, ask_long, outp
         ("smollm3", {"rope_theta": 500.0, "rope_scaling": None}),
         # Without a length in the table, transformers 5.23 refuses the former name of LongRoPE.
         ("phi3", {"rope_scaling": {**LONGROPE, "rope_type": "su", "original_max_position_embeddings": 128}}),
-        ("phi3", {"rope_scaling": {"type": "longrope", "short_factor": SHORT, "long_factor": LONG}, "rope_theta": 90.0}),
+        (
+            "phi3",
+            {"rope_scaling": {"type": "longrope", "short_factor": SHORT, "long_factor": LONG}, "rope_theta": 90.0},
+        ),
         ("phi3", {"partial_rotary_factor": 0.5}),
     ],
     ids=str,
@@ -235,9 +247,7 @@ def test_kerashub_reads_a_tied_head_that_it_does_not_write(ask, compute, agree, 
 
 @pytest.mark.parametrize(("name", "config"), [case for case in KERASHUB if case[0] != "Llama3"][::2], ids=str)
 @pytest.mark.parametrize("targets", [None, "all"], ids=["default", "all"])
-def test_adapters_of_kerashub_and_back(
-    name, config, targets, ask, compute, agree, kerashub_peer, folder, tmp_path
-):
+def test_adapters_of_kerashub_and_back(name, config, targets, ask, compute, agree, kerashub_peer, folder, tmp_path):
     if name == "SmolLM3" and targets is None:
         pytest.skip("its default targets, `query` and `value`, name no layer of KerasHub's SmolLM3")
     smol = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]

@@ -76,7 +76,9 @@ def test_adapters_of_peft(model_type, kind, model, base, ask, compute, agree, tr
     adapted = compute(backbone, "gemma")
     assert np.abs(adapted["sequence_output"] - plain["sequence_output"]).max() > 1e-3
     with_head = model == "AutoModelForCausalLM"
-    agree(logits(adapted) if with_head else adapted, logits(there["outputs"]) if with_head else there["outputs"], "gemma")
+    agree(
+        logits(adapted) if with_head else adapted, logits(there["outputs"]) if with_head else there["outputs"], "gemma"
+    )
     backbone.save_lora_weights(tmp_path / "ours")
     again = ask(transformers_peer, "adapt", folder, "gemma", adapter=str(tmp_path / "ours"), model=_base_of(backbone))
     assert again["complaints"] == []
