@@ -7,9 +7,11 @@ from typing import Any
 
 import keras
 
-from vertebra.errors import ArgumentError
+from vertebra import TaskExport, TaskPreset
+from vertebra.errors import ArgumentError, FormatLimitError
+from vertebra_generation.task_files import kerashub, transformers
 from vertebra_generation.training.metrics import Perplexity
-from vertebra_text import Task
+from vertebra_text import StoredTask, Task
 
 
 @keras.saving.register_keras_serializable("vertebra_generation")
@@ -44,7 +46,21 @@ class CausalLM(Task):
         return _logits(self.backbone, self._lm_head, states)
 
     def head_weights(self) -> dict[str, Any]:
-        return {} if self._lm_head is None else {f"{_HEAD}/kernel": self._lm_head.kernel}
+        return {} if self._lm_head is None else {transformers.KERNEL: self._lm_head.kernel}
+
+    # === Presets ===
+
+    @classmethod
+    def stored_in(cls, preset: TaskPreset) -> StoredTask | None:
+        readers = {transformers.FORMAT: transformers.read, kerashub.FORMAT: kerashub.read}
+        return readers[preset.format](preset) if preset.format in readers else None
+
+    def exported_to(self, format: str) -> TaskExport | None:
+        if format == transformers.FORMAT:
+            return transformers.export(self)
+        if format == kerashub.FORMAT:
+            return kerashub.export(self)
+        raise FormatLimitError(format, "task", "CausalLM", "it has no such task; save it as transformers")
 
     # === Training ===
 
