@@ -1,0 +1,1 @@
+"""The contributions of the plugin."""
