@@ -16,6 +16,8 @@ from vertebra_torch.kernels import choices, packing
 
 _KEPT = 8
 """Number of sets of variables for which graphs are kept; enabling an adapter, for example, adds a set."""
+_UNTRACED = 3
+"""Number of calls of a step before it is traced."""
 _tracing = threading.Lock()
 """torch's tracer keeps its state in global variables, so only one thread may trace at a time."""
 
@@ -55,6 +57,8 @@ class CompiledFunction:
 class CompiledStep:
     """A step of a loop as traced graphs: a function of inputs and a state, whose tensors it may change.
 
+    The first calls are not traced, which takes as long as many of them: a program may make no more.
+
     Args:
         model: The model whose variables the step reads.
         step: The function `(inputs, state) -> (outputs, state)`.
@@ -65,7 +69,7 @@ class CompiledStep:
 
     def __call__(self) -> BoundFunction:
         """Returns the step for the present variables of the model, and the adapters that are chosen now."""
-        return BoundFunction(self._model, self._step, self._sets, None, for_all_shapes=False)
+        return BoundFunction(self._model, self._step, self._sets, untraced=_UNTRACED)
 
 
 class BoundFunction:
@@ -77,6 +81,7 @@ class BoundFunction:
         sets: The graphs of the function.
         weights: As in `CompiledFunction`.
         for_all_shapes: Whether the first graph is for all shapes already.
+        untraced: Number of calls that are computed without a graph.
     """
 
     def __init__(
@@ -84,10 +89,12 @@ class BoundFunction:
         model: Any,
         function: Callable[..., Any],
         sets: VariableSets,
-        weights: packing.PackedWeights | None,
-        for_all_shapes: bool,
+        weights: packing.PackedWeights | None = None,
+        for_all_shapes: bool = False,
+        untraced: int = 0,
     ) -> None:
         self._function, self._weights, self._for_all_shapes = function, weights, for_all_shapes
+        self._untraced = untraced
         self._chosen = lora.chosen_variables(model)
         self._graphs = sets.graphs(_without(model.variables, self._chosen))
 
@@ -97,6 +104,8 @@ class BoundFunction:
         structure = repr(keras.tree.map_structure(lambda _: 0, arguments))  # names of inputs, or their order
         with torch.no_grad():
             forward = _flat(self._function, arguments, self._chosen)
+            if self._graphs.count_call() <= self._untraced:
+                return forward(*tensors)
             graph = self._graphs.graph(structure, forward, tensors, for_all_shapes=self._for_all_shapes)
             weights = graph.fused.weights
             packed = [None] * len(weights) if self._weights is None else self._weights.packed(weights)
@@ -111,6 +120,12 @@ class Graphs:
     def __init__(self) -> None:
         self._by_shape: dict[Any, tracing.Graph] = {}
         self._traced: dict[Any, list[tracing.Graph]] = {}
+        self._calls = 0
+
+    def count_call(self) -> int:
+        """Counts a call; returns the number of calls so far."""
+        self._calls += 1
+        return self._calls
 
     def graph(
         self, structure: str, forward: Callable[..., Any], tensors: list[torch.Tensor], *, for_all_shapes: bool
