@@ -35,12 +35,13 @@ def real(least: float, most: float = math.inf, *, above: bool = False, optional:
     def check(function: str, name: str, value: Any) -> float | None:
         if value is None and optional:
             return None
-        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise ArgumentError(function, name, value, expected)
-        if not least <= value <= most or (above and value == least):
+        number = float(value)
+        if not math.isfinite(number) or not least <= number <= most or (above and number == least):
             hint = "; for the most probable token, pass do_sample=False" if name == "temperature" else ""
             raise ArgumentError(function, name, value, expected + hint)
-        return float(value)
+        return number
 
     return check
 
