@@ -29,7 +29,7 @@ def whole(least: int, most: int | None = None, *, optional: bool = False) -> Che
 
 def real(least: float, most: float = math.inf, *, above: bool = False, optional: bool = False) -> Check:
     """Returns a check for finite numbers; with `above`, `least` itself is wrong."""
-    lower = "" if least == -math.inf else f" above {least:g}" if above else f" of at least {least:g}"
+    lower = f" above {least:g}" if above else f" of at least {least:g}"
     expected = f"a finite number{lower}" if most == math.inf else f"a number from {least:g} to {most:g}"
 
     def check(function: str, name: str, value: Any) -> float | None:
@@ -119,7 +119,7 @@ CHECKS: dict[str, Check] = {
     "stop_tokens": token_ids,
     "stop_strings": texts,
     "num_beams": whole(1),
-    "length_penalty": real(-math.inf),
+    "length_penalty": real(-10, 10),
     "early_stopping": stopping_rule,
     "penalty_alpha": real(0, 1, optional=True),
     "n": whole(1),
