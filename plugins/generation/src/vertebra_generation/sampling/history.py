@@ -13,11 +13,9 @@ class Counts:
     """How often each token occurred, for tokens that occurred."""
 
     def __init__(self, tokens: Sequence[int] = ()) -> None:
-        self._tokens, self._counts = (
-            np.unique(np.asarray(tokens, "int64"), return_counts=True)
-            if len(tokens)
-            else (np.empty(0, "int64"), np.empty(0, "int64"))
-        )
+        self._tokens: Array
+        self._counts: Array
+        self._tokens, self._counts = np.unique(np.asarray(tokens, "int64"), return_counts=True)
         self._index = {token: index for index, token in enumerate(self._tokens.tolist())}
 
     @property

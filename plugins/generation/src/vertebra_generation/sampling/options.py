@@ -71,7 +71,8 @@ class GenerationOptions:
     num_beams: int = 1
     """The number of beams for each prompt; 1 for no beam search."""
     length_penalty: float = 1.0
-    """Beam search: the sum of log-probabilities is divided by the length to this power; above 0 favours long ones."""
+    """Beam search: the sum of log-probabilities is divided by the length to this power, -10 to 10; above 0 favours
+    long answers."""
     early_stopping: bool | str = False
     """Beam search: True ends once there are `num_beams` finished answers; False once the best beam, at its length, is
     no better than the worst of them; "never" once no beam can become better."""

@@ -93,7 +93,8 @@ def _interval(ends: Array, number: float) -> int:
 def _log_totals(logits: Array, peaks: Array) -> Array:
     """Returns the logarithm of the sum of the exponentials of each row, float64."""
     sums = [np.exp(row - peak).sum() for row, peak in zip(logits, peaks, strict=True)]
-    return peaks + np.log(np.array(sums, "float64"))
+    totals: Array = peaks + np.log(np.array(sums, "float64"))
+    return totals
 
 
 def _wrong(row: int, step: int, peak: float) -> LogitsError:

@@ -18,7 +18,8 @@ def largest(row: Array, count: int) -> Array:
         count: At least 1; the whole row if it is not longer.
     """
     indices = reaching(row, count)
-    return indices[np.argsort(-row[indices], kind="stable")][:count]
+    ordered: Array = indices[np.argsort(-row[indices], kind="stable")]
+    return ordered[:count]
 
 
 def reaching(row: Array, count: int) -> Array:
@@ -35,7 +36,8 @@ def reaching(row: Array, count: int) -> Array:
     indices = np.flatnonzero(row >= _lower_bound(row, count))
     found = row[indices]
     smallest = np.partition(found, len(found) - count)[len(found) - count]
-    return indices[found >= smallest]
+    chosen: Array = indices[found >= smallest]
+    return chosen
 
 
 def _lower_bound(row: Array, count: int) -> Any:

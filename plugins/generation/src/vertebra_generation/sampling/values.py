@@ -29,18 +29,19 @@ def whole(least: int, most: int | None = None, *, optional: bool = False) -> Che
 
 def real(least: float, most: float = math.inf, *, above: bool = False, optional: bool = False) -> Check:
     """Returns a check for finite numbers; with `above`, `least` itself is wrong."""
-    lower = "" if least == -math.inf else f" above {least:g}" if above else f" of at least {least:g}"
+    lower = f" above {least:g}" if above else f" of at least {least:g}"
     expected = f"a finite number{lower}" if most == math.inf else f"a number from {least:g} to {most:g}"
 
     def check(function: str, name: str, value: Any) -> float | None:
         if value is None and optional:
             return None
-        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise ArgumentError(function, name, value, expected)
-        if not least <= value <= most or (above and value == least):
+        number = float(value)
+        if not math.isfinite(number) or not least <= number <= most or (above and number == least):
             hint = "; for the most probable token, pass do_sample=False" if name == "temperature" else ""
             raise ArgumentError(function, name, value, expected + hint)
-        return float(value)
+        return number
 
     return check
 
@@ -118,7 +119,7 @@ CHECKS: dict[str, Check] = {
     "stop_tokens": token_ids,
     "stop_strings": texts,
     "num_beams": whole(1),
-    "length_penalty": real(-math.inf),
+    "length_penalty": real(-10, 10),
     "early_stopping": stopping_rule,
     "penalty_alpha": real(0, 1, optional=True),
     "n": whole(1),
