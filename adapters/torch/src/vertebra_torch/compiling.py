@@ -66,10 +66,17 @@ class CompiledStep:
 
     def __init__(self, model: Any, step: Callable[..., Any]) -> None:
         self._model, self._step, self._sets = model, step, VariableSets()
+        self._weights: packing.PackedWeights | None = None
 
     def __call__(self) -> BoundFunction:
         """Returns the step for the present variables of the model, and the adapters that are chosen now."""
-        return BoundFunction(self._model, self._step, self._sets, untraced=_UNTRACED)
+        return BoundFunction(self._model, self._step, self._sets, self._weights, untraced=_UNTRACED)
+
+    def packed(self) -> CompiledStep:
+        """Returns the step for weights that do not change; it shares the graphs."""
+        other = CompiledStep(self._model, self._step)
+        other._sets, other._weights = self._sets, packing.PackedWeights()
+        return other
 
 
 class BoundFunction:

@@ -74,15 +74,15 @@ class Loop:
             yield Step(rows, tokens[live], log_probs)
             if self._ended.all():
                 return
-            kept = _kept(~self._ended[present])
+            kept = kept_rows(~self._ended[present])
             if len(kept) < len(present):
                 self._session.select(kept)
                 present, tokens = present[kept], tokens[kept]
             outputs: Outputs = self._session.advance(tokens)
 
 
-def _kept(live: Array) -> Array:
-    """Returns the rows to go on with: half of them or fewer, if no more are live; there are few numbers of rows."""
+def kept_rows(live: Array) -> Array:
+    """Returns the rows to go on with: half of them or fewer, if no more are live; so there are few numbers of rows."""
     count = max(int(live.sum()), _FEWEST_ROWS)
     size = 1 << (count - 1).bit_length()
     if size > len(live) // 2:

@@ -27,6 +27,10 @@ class Steps:
         self._steps: dict[Any, Callable[[], Callable[..., Any]]] = {}
         self._lock = threading.Lock()
 
+    def for_many_tokens(self) -> Steps:
+        """Returns the steps for many tokens, during which no weight changes; they share the compiled programs."""
+        return _PackedSteps(self)
+
     def bound(self, layout: CacheLayout, *, is_first: bool, has_states: bool) -> Callable[..., Any]:
         """Returns a step for the present variables and chosen adapters, as a function `(inputs, cache)`.
 
@@ -40,13 +44,32 @@ class Steps:
             is_first: Whether the cache has no tokens yet.
             has_states: Whether hidden states are returned.
         """
+        return self.compiled(layout, is_first, has_states)()
+
+    def compiled(self, layout: CacheLayout, is_first: bool, has_states: bool) -> Callable[[], Callable[..., Any]]:
+        """Returns the function that binds a step; the arguments are those of `bound`."""
         rings = tuple(layout.length(window) for window in layout.windows if layout.is_ring(window))
         key = (rings, is_first, has_states)  # one program serves caches that differ in capacity only
         with self._lock:
             if key not in self._steps:
-                step = _step(self.task, layout, is_first, has_states)
-                self._steps[key] = self.runtime.compile_step(self.task, step)
-        return self._steps[key]()
+                self._steps[key] = self.compile(layout, is_first, has_states)
+        return self._steps[key]
+
+    def compile(self, layout: CacheLayout, is_first: bool, has_states: bool) -> Callable[[], Callable[..., Any]]:
+        """Compiles a step."""
+        return self.runtime.compile_step(self.task, _step(self.task, layout, is_first, has_states))
+
+
+class _PackedSteps(Steps):
+    """Steps with packed copies of the weights where those are faster, which exist as long as these steps."""
+
+    def __init__(self, steps: Steps) -> None:
+        self.task, self.runtime, self.layers = steps.task, steps.runtime, steps.layers
+        self._all, self._steps, self._lock = steps, {}, threading.Lock()
+
+    def compile(self, layout: CacheLayout, is_first: bool, has_states: bool) -> Callable[[], Callable[..., Any]]:
+        step = self._all.compiled(layout, is_first, has_states)
+        return step if is_first else self.runtime.pack(step)
 
 
 def _step(task: Any, layout: CacheLayout, is_first: bool, has_states: bool) -> Callable[..., Any]:
