@@ -31,6 +31,7 @@ _HOMES = {
     "empty_cache": "vertebra.layers.caches",
     "grown_cache": "vertebra.layers.caches",
     "masking_bias": "vertebra.layers.attention",
+    "packed": "vertebra.layers.packing",
     "padded": "vertebra.layers.unpadding",
     "positions": "vertebra.layers.caches",
     "rotate": "vertebra.layers.rotary",
