@@ -13,6 +13,7 @@ import numpy as np
 import vertebra
 from vertebra import TaskExport, TaskPreset, TextSample, layers
 from vertebra.errors import ArgumentError, FormatLimitError
+from vertebra_generation.generating import TextGeneration
 from vertebra_generation.scores import TokenScores
 from vertebra_generation.task_files import kerashub, transformers
 from vertebra_generation.training.batches import packed_or_not, packed_rows, scored_items, with_next_tokens
@@ -25,7 +26,7 @@ log = logging.getLogger("vertebra")
 
 
 @keras.saving.register_keras_serializable("vertebra_generation")
-class CausalLM(Task):
+class CausalLM(TextGeneration, Task):
     """Predicts the next token of a text.
 
     The output has shape (batch, length, vocabulary), in logits.
@@ -52,6 +53,7 @@ class CausalLM(Task):
         head = _head(backbone) if own_head else None
         # `compile` asks for them; the layers are not registered a second time.
         self.__dict__.update(_lm_head=head, _scores=None, _packs=False, _has_told=False)
+        self.__dict__.update(_generator=None, _generation_options=None)
         outputs = _logits(backbone, head, backbone(backbone.input))
         super().__init__(backbone, outputs, preprocessor, {"own_head": own_head}, **kwargs)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from vertebra import CacheLayout, layers
@@ -24,5 +25,7 @@ class Prefix:
 
     def cache_for(self, layout: CacheLayout, rows: int) -> Any:
         """Returns a cache of larger sizes, with a number of rows that all begin with these tokens."""
-        repeated = (tuple(ops.repeat(tensor[:1], rows, axis=0) for tensor in tensors) for tensors in self.cache)
+        numbers = np.zeros(rows, "int32")
+        # Copies, also for one row: a session may write to the memory of its cache.
+        repeated = (tuple(ops.take(tensor, numbers, axis=0) for tensor in tensors) for tensors in self.cache)
         return layers.grown_cache(layers.Cache(*repeated), self.layout, layout)
