@@ -15,6 +15,7 @@ _HOMES = {
     "Dropout": "vertebra._keras.dropout",
     "EncoderLayer": "vertebra.layers.encoder",
     "FirstToken": "vertebra.layers.encoder",
+    "PADDING": "vertebra.layers.caches",
     "Pad": "vertebra.layers.unpadding",
     "PositionEmbedding": "vertebra.layers.position_embeddings",
     "RotaryEmbedding": "vertebra.layers.rotary",
