@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 import vertebra
+from byte_tokenizer import TEXTS
 from vertebra.errors import FormatLimitError, PresetConfigError
 from vertebra_text import TextPreprocessor
-
-from ..conftest import TEXTS
 
 pytestmark = pytest.mark.keras(once=True)
 

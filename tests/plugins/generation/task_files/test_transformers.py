@@ -8,10 +8,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import vertebra
+from byte_tokenizer import TEXTS
 from vertebra.cli import main
 from vertebra.errors import FormatLimitError, PresetConfigError
-
-from ..conftest import TEXTS
 
 pytestmark = pytest.mark.keras(once=True)
 
