@@ -158,5 +158,6 @@ def _rotation(config: Mapping[str, Any], kind: str) -> tuple[float, float]:
     name, parameters = "rope_parameters", shared.otherwise(by_type.get(kind), {})
     if kind == FULL and config.get("rope_scaling"):
         name, scaling = "rope_scaling", config["rope_scaling"]
-        parameters = {**parameters, **scaling} if isinstance(scaling, Mapping) else scaling
+        both = isinstance(parameters, Mapping) and isinstance(scaling, Mapping)
+        parameters = {**parameters, **scaling} if both else scaling
     return shared.rotation(_CONFIG, name, parameters, base)
