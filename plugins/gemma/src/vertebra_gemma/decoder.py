@@ -88,7 +88,7 @@ class Attention(keras.layers.Layer):
     def __init__(self, arguments: Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         query_heads, heads = arguments["num_query_heads"], arguments["num_key_value_heads"]
-        self.groups, self.head_dim = query_heads // heads, arguments["head_dim"]
+        self.head_dim = arguments["head_dim"]
         self.scale, self.logit_soft_cap = query_scalar(arguments) ** -0.5, arguments["attention_logit_soft_cap"]
         self.rate = arguments["dropout" if arguments["attention_dropout"] is None else "attention_dropout"]
 
@@ -121,32 +121,21 @@ class Attention(keras.layers.Layer):
         query, key = self._heads(self.query(x)), self._heads(self.key(x))
         if self.query_norm is not None:
             query, key = self.query_norm(query), self.key_norm(key)
-        query, key = layers.rotate(query, rotation), self._repeat(layers.rotate(key, rotation))
-        value = self._repeat(self._heads(self.value(x)))
-        if self.logit_soft_cap is None:
-            dropout = partial(self.dropout, training=True) if self.rate and training else None
-            mixed = layers.attend(query, key, value, mask=attention_mask, dropout=dropout, scale=self.scale)
-        else:
-            mixed = self._attend_with_cap(query, key, value, attention_mask, training)
+        query, key = layers.rotate(query, rotation), layers.rotate(key, rotation)
+        key, value = layers.cached(key, self._heads(self.value(x)))
+        mixed = layers.attend(
+            query,
+            key,
+            value,
+            mask=attention_mask,
+            dropout=partial(self.dropout, training=True) if self.rate and training else None,
+            scale=self.scale,
+            soft_cap=self.logit_soft_cap,
+        )
         return self.attention_output(ops.reshape(mixed, (*ops.shape(x)[:2], self.query.units)))
 
     def _heads(self, x: Any) -> Any:
         return ops.reshape(x, (*ops.shape(x)[:2], x.shape[-1] // self.head_dim, self.head_dim))
-
-    def _repeat(self, x: Any) -> Any:
-        # torch's attention with shared heads is several times slower on the CPU, where it has no fused kernel.
-        return x if self.groups == 1 else ops.repeat(x, self.groups, axis=2)
-
-    def _attend_with_cap(self, query: Any, key: Any, value: Any, mask: Any, training: bool | None) -> Any:
-        """Computes the same as `vertebra.layers.attend`, but with a cap on the scores."""
-        # The query is scaled before the product, which could overflow float16 otherwise.
-        scores = ops.einsum("bqhd,bkhd->bhqk", query * ops.cast(self.scale, query.dtype), key)
-        scores = self.logit_soft_cap * ops.tanh(ops.cast(scores, "float32") / self.logit_soft_cap)
-        # The mask is added: with `where`, the gradient would take another pass over all scores.
-        scores = scores - 1e9 * ops.cast(ops.logical_not(mask), "float32")
-        # A tuple of axes avoids Keras's warning about a softmax over an axis of size 1, but fails without elements.
-        probabilities = ops.cast(ops.softmax(scores, axis=3 if 0 in scores.shape else (3,)), value.dtype)
-        return ops.einsum("bhqk,bkhd->bqhd", self.dropout(probabilities, training=training), value)
 
     def compute_output_spec(self, x: Any, rotation: Any, attention_mask: Any, training: bool | None = None) -> Any:
         return keras.KerasTensor(x.shape, dtype=self.compute_dtype)
@@ -175,32 +164,8 @@ class RMSNormalization(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("vertebra_gemma")
-class AttentionMask(keras.layers.Layer):
-    """Computes the positions to which each position attends: itself, and the tokens before it within a window.
-
-    The input is a padding mask of shape `(batch, length)`, the output a bool tensor of shape
-    `(batch, 1, length, length)`. Padding attends to itself, too: otherwise, its softmax would be 0 / 0.
-    """
-
-    def __init__(self, window: int | None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.window = window
-
-    def call(self, padding_mask: Any) -> Any:
-        positions = ops.arange(ops.shape(padding_mask)[1], dtype="int32")
-        distance = positions[:, None] - positions[None, :]
-        near = distance >= 0
-        if self.window is not None:
-            near = ops.logical_and(near, distance < self.window)
-        tokens = ops.cast(padding_mask, "bool")[:, None, None, :]
-        return ops.logical_and(near, ops.logical_or(tokens, distance == 0))
-
-    def compute_output_spec(self, padding_mask: Any) -> Any:
-        batch, length = padding_mask.shape
-        return keras.KerasTensor((batch, 1, length, length), dtype="bool")
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"window": self.window}
+class AttentionMask(layers.CausalMask):
+    """`vertebra.layers.CausalMask` under the name that `.keras` files have for it."""
 
 
 @keras.saving.register_keras_serializable("vertebra_gemma")

@@ -11,6 +11,7 @@ def vertebra_backbones() -> list[BackboneSpec]:
             name="GemmaBackbone",
             backbone="vertebra_gemma.backbone:GemmaBackbone",
             presets=presets.PRESETS,
+            cache="vertebra_gemma.cache:gemma",
             formats={
                 "kerashub": FormatSpec(
                     ("keras_hub>GemmaBackbone", "keras_nlp>GemmaBackbone"), "vertebra_gemma.kerashub:GemmaKerasHub"
@@ -24,6 +25,7 @@ def vertebra_backbones() -> list[BackboneSpec]:
             name="Gemma3Backbone",
             backbone="vertebra_gemma.gemma3:Gemma3Backbone",
             presets=gemma3_presets.PRESETS,
+            cache="vertebra_gemma.cache:gemma3",
             formats={
                 "kerashub": FormatSpec(("keras_hub>Gemma3Backbone",), "vertebra_gemma.gemma3_kerashub:Gemma3KerasHub"),
                 "transformers": FormatSpec(
