@@ -82,7 +82,8 @@ class DecoderBlock(keras.layers.Layer):
 class Attention(keras.layers.Layer):
     """Attention of a sequence on itself, with rotated queries and keys (arXiv:2104.09864).
 
-    In Gemma 3, each head of queries and keys is normalised before (arXiv:2503.19786). Each head of keys and values is shared by a group of query heads (arXiv:2305.13245).
+    In Gemma 3, each head of queries and keys is normalised before (arXiv:2503.19786). Each head of keys and values is
+    shared by a group of query heads (arXiv:2305.13245).
     """
 
     def __init__(self, arguments: Mapping[str, Any], **kwargs: Any) -> None:
