@@ -1,5 +1,7 @@
 """Gemma 3 against a second implementation of it in numpy, for every argument that changes the mathematics."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,8 @@ import pytest
 import vertebra
 
 pytestmark = pytest.mark.keras
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "gemma3"
 
 ALL_FULL = {"use_sliding_window_attention": False}
 BIDIRECTIONAL = {"use_bidirectional_attention": True}
@@ -153,3 +157,31 @@ def test_every_weight_trains(make_gemma3, values, inputs):
 @pytest.mark.parametrize("role", sorted(vertebra.models.Gemma3Backbone.lora_roles))
 def test_every_role_has_layers(make_gemma3, role):
     assert len(make_gemma3().enable_lora(2, [role]).layers) == (1 if role == "embedding.token" else 7)
+
+
+# === The reference outputs ===
+
+
+@pytest.fixture(scope="module")
+def reference_io():
+    return dict(np.load(GOLDEN / "io.npz"))
+
+
+@pytest.mark.parametrize("preset", ["transformers", "bidirectional", "kerashub"])
+def test_outputs_are_those_of_other_libraries(preset, run, reference_io):
+    """The windows are shorter than the nine tokens."""
+    inputs = {name: reference_io[name] for name in ("token_ids", "padding_mask")}
+    backbone = vertebra.Backbone.from_preset(GOLDEN / preset)
+    assert type(backbone).__name__ == "Gemma3Backbone"
+    error = np.abs(run(backbone, inputs) - reference_io[f"{preset}/sequence_output"])
+    assert error[inputs["padding_mask"] == 1].max() <= 1e-5
+
+
+@pytest.mark.keras(once=True)
+@pytest.mark.parametrize("format", ["transformers", "kerashub"])
+def test_a_preset_is_written_as_it_was_read(tmp_path, format):
+    backbone = vertebra.Backbone.from_preset(GOLDEN / format)
+    backbone.save_to_preset(tmp_path / "first", format=format)
+    again = vertebra.Backbone.from_preset(tmp_path / "first")
+    assert again.get_config() == backbone.get_config() | {"name": again.name}
+    assert all(np.array_equal(a.numpy(), b.numpy()) for a, b in zip(again.weights, backbone.weights, strict=True))

@@ -59,8 +59,8 @@ class Gemma3KerasHub(Translation):
         _CONFIG.check_fixed(arguments, _FIXED)
         _CONFIG.check_one_rate(arguments, ("attention_dropout",))
         kerashub.check_divisor(_CONFIG, arguments)
-        # KerasHub has no default for the size of images, and takes None for a model without.
-        fields = {name: arguments[name] for name in _FIELDS} | {"image_size": None, "query_head_dim_normalize": True}
+        fields = {name: arguments[name] for name in _FIELDS} | {"query_head_dim_normalize": True}
+        fields |= {"image_size": None, "vision_encoder": None}  # which KerasHub requires
         if _slides_both_ways(arguments):
             fields["sliding_window_size"] = 2 * reach(arguments["sliding_window_size"]) + 1
         return fields
