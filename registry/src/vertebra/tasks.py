@@ -118,7 +118,7 @@ def head_of_architecture(
 
 
 def cache_of_architecture(backbone: str, arguments: Mapping[str, Any]) -> tuple[CacheLayer, ...] | None:
-    """Returns what each attention layer of an architecture caches, or None for one that is no decoder with the arguments.
+    """Returns what each attention layer of an architecture caches, or None if it is no decoder with its arguments.
 
     It imports no framework.
 
