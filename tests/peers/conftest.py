@@ -94,6 +94,14 @@ def tokenizer_peer(peers_python):
 
 
 @pytest.fixture(scope="session")
+def generation_peer(peers_python):
+    """Calls functions of generation_peer.py."""
+    peer = Peer(peers_python, "generation_peer.py", "torch")
+    yield peer
+    peer.close()
+
+
+@pytest.fixture(scope="session")
 def kerashub_peer(peers_python, runtime):
     """Calls functions of kerashub_peer.py, on the runtime that is tested."""
     peer = Peer(peers_python, "kerashub_peer.py", runtime)

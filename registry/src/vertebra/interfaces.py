@@ -315,7 +315,7 @@ class Runtime(ABC):
         return lambda: step
 
     def pack(self, program: Callable[..., Any]) -> Callable[..., Any]:
-        """Returns a function that `compile` returned, for weights that do not change as long as it is used.
+        """Returns a function that `compile` or `compile_step` returned, for weights that do not change while it is used.
 
         It may hold copies of the weights in another layout.
         """

@@ -57,8 +57,7 @@ def build_task(
         parts: The preprocessor, if it is not the preset's own, and other arguments of every task.
         load_weights: Whether to load the weights of the head.
     """
-    reader = next((reader for reader in _READERS if reader.recognises(opened)), None)
-    stored = StoredTask() if reader is None else reader.read(task_class, opened, own)
+    stored = _stored(task_class, opened, own)
     for note in stored.notes:
         log.warning("%s: %s", opened.handle, note)
     if "preprocessor" not in parts:
@@ -68,6 +67,14 @@ def build_task(
         changed = [name for name, value in own.items() if stored.arguments.get(name) != value]
         task.__dict__["random_weights"] = fill(task, opened, stored, changed)
     return task, stored
+
+
+def _stored(task_class: Any, opened: TaskPreset, own: Mapping[str, Any]) -> StoredTask:
+    """Returns what a preset says about a task: as the task reads it, or else the first reader of its files."""
+    if opened.format != native.FORMAT and (found := task_class.stored_in(opened)) is not None:
+        return found
+    reader = next((reader for reader in _READERS if reader.recognises(opened)), None)
+    return StoredTask() if reader is None else reader.read(task_class, opened, own)
 
 
 def _constructed(

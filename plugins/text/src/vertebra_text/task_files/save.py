@@ -25,7 +25,7 @@ def _export_transformers(task: Any) -> TaskExport:
 
 
 _EXPORTS: Mapping[str, tuple[str, Callable[[Any], TaskExport]]] = {
-    "native": ("native", native.export),
+    native.FORMAT: (native.FORMAT, native.export),
     "transformers": (_TRANSFORMERS, _export_transformers),
     "sentence-transformers": (_TRANSFORMERS, sentence_transformers.export),
     "kerashub": ("kerashub", kerashub_writing.export),
@@ -80,7 +80,8 @@ def _exported(task: Any, format: str, subject: str) -> tuple[str, TaskExport]:
     if format not in _EXPORTS:
         raise PresetFormatError(subject, f"format={format!r} is not known", list(_EXPORTS))
     of_backbone, export = _EXPORTS[format]
-    exported = export(task)
+    own = None if format == native.FORMAT else task.exported_to(format)
+    exported = export(task) if own is None else own
     truncation = getattr(task.preprocessor, "truncation", LIMITING[0])
     if of_backbone == _TRANSFORMERS and truncation != LIMITING[0]:
         problem = "do not say how texts that are too long are cut"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import vertebra
+from vertebra_text.task_files.stored import StoredTask
 
 _FROM_PRESET = object()
 """The default of `preprocessor` in `from_preset`: the preset's own tokenizer."""
@@ -73,6 +74,29 @@ class TaskPresets:
         from vertebra_text.task_files.save import save_task
 
         save_task(self, preset_dir, max_shard_size, format, kwargs)
+
+    @classmethod
+    def stored_in(cls, preset: vertebra.TaskPreset) -> StoredTask | None:  # noqa: ARG003
+        """Returns what a preset of another library says about the task, or None: this package reads the preset itself.
+
+        Args:
+            preset: The preset, of any format but Vertebra's own.
+
+        Raises:
+            PresetConfigError: a file is invalid.
+        """
+        return None
+
+    def exported_to(self, format: str) -> vertebra.TaskExport | None:
+        """Returns what the task adds to a preset of another library, or None: this package writes it itself.
+
+        Args:
+            format: As in `save_to_preset`, other than `native`.
+
+        Raises:
+            FormatLimitError: the format cannot represent the task.
+        """
+        return None
 
     @classmethod
     def export_preset(cls, preset: vertebra.TaskPreset, format: str) -> vertebra.TaskExport:

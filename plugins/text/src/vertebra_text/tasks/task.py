@@ -14,7 +14,7 @@ import vertebra
 from vertebra.errors import ArgumentError
 from vertebra_text.preprocessor import TextPreprocessor
 from vertebra_text.tasks.adapters import TaskAdapters
-from vertebra_text.tasks.batches import has_texts, is_prepared, is_shuffled_by_keras, steps_of, text_batches
+from vertebra_text.tasks.batches import columns, has_texts, is_prepared, is_shuffled_by_keras, steps_of, text_batches
 from vertebra_text.tasks.inference import Inference
 from vertebra_text.tasks.keras_assets import KerasAssets
 from vertebra_text.tasks.presets import TaskPresets
@@ -244,6 +244,14 @@ class Task(TaskAdapters, TaskStream, SampledTask, TaskPresets, KerasAssets, vert
     def further_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the inputs of the model that no tokenizer makes, for the tokenized inputs of a batch."""
         return {}
+
+    def columns(self, x: Any, y: Any) -> Any:
+        """Returns the texts and the labels of a table, or the arguments themselves if `x` is none.
+
+        Raises:
+            ArgumentError: the table has no column of texts.
+        """
+        return columns(x, y)
 
     def check_labels(self, y: Any) -> Any:
         """Returns labels as the loss expects them; a subclass raises ArgumentError if they cannot be the task's."""
