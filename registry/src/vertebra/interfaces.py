@@ -1,4 +1,4 @@
-"""The classes that a plugin author subclasses: `LocalSource`, `PresetFormat`, `SignatureScheme` and `Runtime`.
+"""The classes of plugin authors: `LocalSource`, `PresetFormat`, `FileFormat`, `SignatureScheme` and `Runtime`.
 
 `vertebra.translations` has the class of translations, and `vertebra.strategies` that of LoRA strategies. Subclasses are
 final: to vary one, wrap it in another class.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from vertebra.handles import PresetHandle
-    from vertebra.specs import Device, PresetFile
+    from vertebra.specs import Device, FileHeader, FileTensor, PresetFile
 
 
 class PresetSource(ABC):
@@ -139,6 +139,54 @@ class PresetFormat:
             fields: The result of `Translation.config`, which may override the identifier.
         """
         return ({self.identifier_field: identifier} if self.identifier_field else {}) | dict(fields)
+
+
+class FileFormat(PresetFormat, ABC):
+    """A format whose presets are single files with everything in them, such as GGUF; it is only read.
+
+    The header of such a file is read as the small files and the names of tensors that a preset of transformers has for
+    the same model. So the translations of transformers do the rest, and architectures need no `FormatSpec`. Files come
+    from strangers: `header` must refuse what is unsound, and take no more memory than a small multiple of the header.
+    """
+
+    suffix: ClassVar[str]
+    """The end of the names of such files, such as `.gguf`."""
+
+    @abstractmethod
+    def header_end(self, first: bytes) -> int:
+        """Returns how many bytes at the beginning of a file `header` needs, as far as the first ones tell.
+
+        It is called again with that many bytes, until it asks for no more: so the header of a remote file is read
+        without its tensors.
+
+        Raises:
+            WeightsFileError: the bytes are not those of such a file.
+        """
+
+    @abstractmethod
+    def header(self, path: Path, data: memoryview) -> FileHeader:
+        """Reads the header of a file.
+
+        Args:
+            path: The file, for messages.
+            data: The bytes of the whole file, which is mapped. Those after `header_end` may be zeros.
+
+        Raises:
+            WeightsFileError: the file is unsound.
+            PresetConfigError: the model in it cannot be read.
+        """
+
+    @abstractmethod
+    def decode(self, tensor: FileTensor, data: memoryview) -> np.ndarray[Any, Any]:
+        """Returns the values of a tensor that has an encoding, as a new array of its dtype and shape.
+
+        Args:
+            tensor: The tensor, as `header` describes it.
+            data: Its bytes.
+        """
+
+    def identifier(self, config: Mapping[str, Any]) -> None:
+        """Returns None: a preset is recognised by the name of its file."""
 
 
 class SignatureScheme(ABC):

@@ -82,9 +82,9 @@ def load_for_task(
     opened.tell_observers()
     description = opened.description
     if opened.preset is None:
-        return TaskPreset(backbone, description.format, description.folder, {})
+        return TaskPreset(backbone, description.format_of_files, description.folder, {})
     tensors = TensorViews(matches[0].outside, opened.preset.mapped().view)
-    return TaskPreset(backbone, description.format, description.folder, tensors, matches[0].fresh)
+    return TaskPreset(backbone, description.format_of_files, description.folder, tensors, matches[0].fresh)
 
 
 def _open(preset: str | Path, locked: bool | None, **options: Any) -> PreparedLoad:
