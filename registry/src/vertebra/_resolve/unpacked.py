@@ -42,6 +42,7 @@ class UnpackedFolder(PresetFolder):
         vars(self).update(vars(folder))
         self._stored = folder  # which owns the header stubs
         self.single_file = kind
+        self._unpacked: dict[str, Path] = {}
         header = self._read_header(kind)
         self._unpacked = _unpack(self, kind, header)
         self.names = self.names | self._unpacked.keys()
