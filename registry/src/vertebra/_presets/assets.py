@@ -117,6 +117,8 @@ class Assets:
     """The tokenizer in the target's format, if the source's files are not in it."""
     module_folders: tuple[str, ...] = ()
     """The folders of the modules of Sentence Transformers."""
+    folder: PresetFolder | None = None
+    """The preset: files that were unpacked of its one file exist as long as this object."""
 
     @property
     def paths(self) -> dict[str, Path]:
@@ -240,7 +242,8 @@ def select_assets(
     # A native preset holds the files of any other format.
     stays = format in (source.NAME, native.NAME)
     tokenizer = None if stays else _translated(folder, format, config, carried, paths)
-    return Assets(str(folder.handle), carried, left_out, original, files, config.parent, links, tokenizer, modules)
+    found = (str(folder.handle), carried, left_out, original, files, config.parent, links, tokenizer, modules)
+    return Assets(*found, folder)
 
 
 def _translated(
