@@ -2,7 +2,19 @@
 
 import struct
 
-NUMBERS = {"u8": 0, "i8": 1, "u16": 2, "i16": 3, "u32": 4, "i32": 5, "f32": 6, "bool": 7, "u64": 10, "i64": 11, "f64": 12}
+NUMBERS = {
+    "u8": 0,
+    "i8": 1,
+    "u16": 2,
+    "i16": 3,
+    "u32": 4,
+    "i32": 5,
+    "f32": 6,
+    "bool": 7,
+    "u64": 10,
+    "i64": 11,
+    "f64": 12,
+}
 FORMATS = dict(zip(NUMBERS, "BbHhIif?Qqd", strict=True))
 
 

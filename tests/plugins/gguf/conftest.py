@@ -96,7 +96,11 @@ class Files:
             return array.T
         heads = cls._heads(config, name)
         if heads:
-            return array.reshape(heads, 2, array.shape[0] // heads // 2, *array.shape[1:]).swapaxes(1, 2).reshape(array.shape)
+            return (
+                array.reshape(heads, 2, array.shape[0] // heads // 2, *array.shape[1:])
+                .swapaxes(1, 2)
+                .reshape(array.shape)
+            )
         return array
 
     @classmethod
@@ -107,7 +111,11 @@ class Files:
             return array.T
         heads = cls._heads(config, name)
         if heads:
-            return array.reshape(heads, array.shape[0] // heads // 2, 2, *array.shape[1:]).swapaxes(1, 2).reshape(array.shape)
+            return (
+                array.reshape(heads, array.shape[0] // heads // 2, 2, *array.shape[1:])
+                .swapaxes(1, 2)
+                .reshape(array.shape)
+            )
         return array
 
     @staticmethod

@@ -5,7 +5,7 @@ tensor with its name, its axes, its type and its offset; and from the next multi
 Numbers are little-endian. Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 
 Every length is compared with the bytes that are left before anything is read, and arrays are only skipped: their
-elements are read when a field is asked for. So memory grows with what is asked for, and never with what a file claims.
+elements are read when a field is asked for. So memory grows with the fields that are used, and never with the claims of a file.
 """
 
 from __future__ import annotations

@@ -25,8 +25,9 @@ def decode(tensor: FileTensor, data: memoryview) -> Array:
         tensor: The tensor; its encoding is the name of a type, and a layout or None.
         data: Its bytes.
     """
-    name, layout = tensor.encoding  # type: ignore[misc]
-    encoding, stored = BY_NAME[name], layout.stored(tensor.shape) if layout else tensor.shape
+    how: Any = tensor.encoding
+    encoding, layout = BY_NAME[how[0]], how[1]
+    stored = layout.stored(tensor.shape) if layout else tensor.shape
     values = _plain(encoding, data) if encoding.is_plain else _dequantised(encoding, data, math.prod(stored))
     arranged = _arranged(values.reshape(stored), layout)
     return np.ascontiguousarray(arranged.astype(_dtype(tensor.dtype), copy=False))
