@@ -5,7 +5,8 @@ tensor with its name, its axes, its type and its offset; and from the next multi
 Numbers are little-endian. Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 
 Every length is compared with the bytes that are left before anything is read, and arrays are only skipped: their
-elements are read when a field is asked for. So memory grows with the fields that are used, and never with the claims of a file.
+elements are read when a field is asked for. So memory grows with the fields that are used, and never with the claims of
+a file.
 """
 
 from __future__ import annotations
