@@ -19,6 +19,8 @@ def create(folder, inputs, model, config, dtype="float32", max_shard_size=10):
     made, twin = kind(**config, dtype=dtype), kind(**config, dtype="float32")
     draws = np.random.default_rng(0)
     for variable, copy in zip(made.weights, twin.weights, strict=True):
+        if variable.path.endswith("inv_freq"):
+            continue  # a constant of SmolLM3
         start = 1 if variable.path.endswith("gamma") else 0
         variable.assign(start + 0.2 * draws.standard_normal(variable.shape))
         copy.assign(keras.ops.cast(variable, "float32"))

@@ -15,6 +15,8 @@ __all__ = [
     "Backbone",
     "BackboneSpec",
     "ByteStream",
+    "CacheLayer",
+    "CacheLayout",
     "CommandSpec",
     "DemoContext",
     "DescribedPreset",
@@ -91,6 +93,8 @@ _HOMES = {
     "FileTensor": "specs",
     "ForeignConfig": "translations",
     "FormatSpec": "specs",
+    "CacheLayer": "specs",
+    "CacheLayout": "specs",
     "HeadSpec": "specs",
     "LinearView": "strategies",
     "LoadedPreset": "specs",
@@ -169,6 +173,8 @@ if TYPE_CHECKING:
     from vertebra.remote import require_client as require_client
     from vertebra.specs import AdapterTensor as AdapterTensor
     from vertebra.specs import BackboneSpec as BackboneSpec
+    from vertebra.specs import CacheLayer as CacheLayer
+    from vertebra.specs import CacheLayout as CacheLayout
     from vertebra.specs import CommandSpec as CommandSpec
     from vertebra.specs import DemoContext as DemoContext
     from vertebra.specs import DescribedPreset as DescribedPreset

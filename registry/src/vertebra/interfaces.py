@@ -338,6 +338,30 @@ class Runtime(ABC):
         must be for other inputs.
         """
 
+    def write_slots(self, slots: Any, start: Any, values: Any) -> Any:
+        """Returns a cache's slots with some of them written; it may write to the memory of `slots`.
+
+        Args:
+            slots: A tensor of shape `(batch, heads, slots, width)`.
+            start: The first slot to write, an int32 tensor without axes.
+            values: A tensor of the same shape and dtype but for the third axis, which is not longer.
+        """
+        import keras
+
+        return keras.ops.slice_update(slots, (0, 0, start, 0), values)
+
+    def compile_step(self, model: Any, step: Callable[[Any, Any], tuple[Any, Any]]) -> Callable[[], Callable[..., Any]]:
+        """Returns a function that binds a step of a loop to the present variables of a model.
+
+        What it returns is called as `(inputs, state) -> (outputs, state)`, any number of times, and may use the memory
+        of the state that it gets for the one that it returns. Without a compiler, it is the step itself.
+
+        Args:
+            model: The model whose variables the step reads.
+            step: A function of tensors, in any structure that `keras.tree` knows.
+        """
+        return lambda: step
+
     def pack(self, program: Callable[..., Any]) -> Callable[..., Any]:
         """Returns a function that `compile` returned, for weights that do not change as long as it is used.
 

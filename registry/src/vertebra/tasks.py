@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from vertebra.specs import HeadSpec, PresetFiles, TaskExport, TaskPreset
+    from vertebra.specs import CacheLayer, HeadSpec, PresetFiles, TaskExport, TaskPreset
 
     Tensors = Mapping[str, np.ndarray[Any, Any]]
 
@@ -115,6 +115,27 @@ def head_of_architecture(
         problem = f"{' and '.join(fields)}, which the head of {task} cannot be made from"
         raise PresetConfigError("config.json", f"{problem} ({exception_text(error)})") from error
     return head
+
+
+def cache_of_architecture(backbone: str, arguments: Mapping[str, Any]) -> tuple[CacheLayer, ...] | None:
+    """Returns what each attention layer of an architecture caches, or None for one that is no decoder.
+
+    It imports no framework.
+
+    Args:
+        backbone: Name of the backbone's class.
+        arguments: Arguments of the backbone's constructor.
+
+    Raises:
+        TypeError: the function of the architecture returns something else.
+    """
+    from vertebra._discovery.catalog import BACKBONES, catalog
+    from vertebra.specs import resolve_reference
+    from vertebra.specs.caches import checked_layers
+
+    backbones = catalog(BACKBONES)
+    reference = backbones.lookup(backbone).value.cache if backbone in backbones else None
+    return None if reference is None else checked_layers(resolve_reference(reference)(arguments), reference)
 
 
 def kerashub_config(backbone: Any) -> dict[str, Any]:

@@ -27,6 +27,7 @@ class TensorRule:
         >>> TensorRule("dense.weight", transpose=True)  # torch's Linear: outputs, inputs
         >>> TensorRule("query/vars/0", shape=(8, 512, 64), axes=(1, 0, 2))  # heads first; the weight is 512 × 512
         >>> TensorRule("c_attn.weight", part=(0, 3))  # query, key and value are fused
+        >>> TensorRule("qkv_proj.weight", transpose=True, part=(0, 40, 24))  # 24 heads of queries, 8 of keys and values
         >>> TensorRule("wte.weight", tied="lm_head.weight")  # the token table is also the matrix of the head
         >>> TensorRule("lm_head.weight", transpose=True, outside=True)  # the head has a matrix of its own
         >>> TensorRule("encoder.layer.0.attention.query.weight", module="layers.0.attention.q_proj")
@@ -40,8 +41,9 @@ class TensorRule:
     """The tensor's shape, or None for the weight's shape, apart from `transpose` and `part`."""
     axes: tuple[int, ...] | None = None
     """The order of the axes of `shape` before they are joined or split into the weight's axes."""
-    part: tuple[int, int] | None = None
-    """The slice of the last axis: its number, and the number of equal slices; `(0, 3)` is the first of three."""
+    part: tuple[int, int] | tuple[int, int, int] | None = None
+    """The slice of the last axis: its number, and the number of equal slices; `(0, 3)` is the first of three. For parts
+    of different widths, a third number says how many slices the weight takes, from the first on: `(24, 40, 8)`."""
     first_row: int = 0
     """Number of the weight's row that is the tensor's first one; those before it are read as 0 and not written."""
     added: bool = False
@@ -65,14 +67,25 @@ class TensorRule:
             )
         if self.module is not None and not self.module:
             raise TypeError("TensorRule: module='', expected the name of a module, or None")
-        if self.part is not None and not 0 <= self.part[0] < self.part[1]:
-            raise TypeError(f"TensorRule: part={self.part!r}, expected (number, count) with 0 <= number < count")
+        if self.part is not None and not 0 <= self.part[0] < self.part[0] + self.taken <= self.part[1]:
+            expected = "(number, count) or (number, count, taken) with 0 <= number < number + taken <= count"
+            raise TypeError(f"TensorRule: part={self.part!r}, expected {expected}")
+
+    @property
+    def taken(self) -> int:
+        """The number of slices of the last axis that the weight takes, if it is a part of a tensor."""
+        return self.part[2] if self.part is not None and len(self.part) == 3 else 1
 
     # === Rules of layers that many architectures have ===
 
     @staticmethod
     def dense(
-        ours: str, theirs: str, module: str | None = None, *, bias: bool = True, part: tuple[int, int] | None = None
+        ours: str,
+        theirs: str,
+        module: str | None = None,
+        *,
+        bias: bool = True,
+        part: tuple[int, int] | tuple[int, int, int] | None = None,
     ) -> dict[str, TensorRule]:
         """Returns the rules of a dense layer whose tensors are `weight`, of shape outputs × inputs, and `bias`.
 
@@ -178,6 +191,10 @@ class Translation(ABC):
 
     def numbered_layers(self, arguments: Mapping[str, Any]) -> Mapping[int, str]:
         """Returns the path of each linear layer by its number in the format's adapter files, if those have numbers."""
+        return {}
+
+    def constants(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Returns arrays that the format has as tensors, by name, and that follow from the arguments; see `ignored`."""
         return {}
 
     def current_name(self, tensor: str) -> str:

@@ -201,6 +201,7 @@ class SelfAttention(keras.layers.Layer):
         batch, length = ops.shape(x)[0], ops.shape(x)[1]
         heads = (batch, length, self.num_heads, self.hidden_dim // self.num_heads)
         query, key, value = (ops.reshape(layer(x), heads) for layer in (self.query, self.key, self.value))
+        key, value = layers.cached(key, value)
         dropout = partial(self.dropout, training=True) if self.rate and training else None
         attended = layers.attend(query, key, value, mask=attention_mask, dropout=dropout, scale=self.scale)
         return self.attention_output(ops.reshape(attended, ops.shape(x)))
@@ -210,63 +211,13 @@ class SelfAttention(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("vertebra_gpt2")
-class CausalMask(keras.layers.Layer):
-    """Computes the positions to which each position attends, as a bool tensor of shape `(batch, 1, length, length)`.
-
-    A position attends to the tokens before it and to itself, even if it is padding: otherwise, the softmax of padding
-    on the left and its gradients would be 0 / 0.
-    """
-
-    def call(self, padding_mask: Any) -> Any:
-        positions = ops.arange(ops.shape(padding_mask)[1], dtype="int32")
-        queries, keys = ops.expand_dims(positions, 1), ops.expand_dims(positions, 0)
-        tokens = ops.cast(padding_mask, "bool")[:, None, None, :]
-        return ops.logical_or(ops.logical_and(keys < queries, tokens), keys == queries)
-
-    def compute_output_spec(self, padding_mask: Any) -> Any:
-        batch, length = padding_mask.shape
-        return keras.KerasTensor((batch, 1, length, length), dtype="bool")
+class CausalMask(layers.CausalMask):
+    """`vertebra.layers.CausalMask` under the name that `.keras` files have for it."""
 
 
 @keras.saving.register_keras_serializable("vertebra_gpt2")
-class PositionEmbedding(keras.layers.Layer):
-    """Learned embeddings of the positions 0, 1, … of a sequence; the output has shape `(batch, length, width)`.
-
-    Raises:
-        ValueError: the sequence is longer than there are positions.
-    """
-
-    def __init__(self, positions: int, width: int, embeddings_initializer: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.positions, self.width = positions, width
-        self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
-
-    def build(self, shape: Any) -> None:
-        self.embeddings = self.add_weight(
-            name="embeddings", shape=(self.positions, self.width), initializer=self.embeddings_initializer
-        )
-
-    def call(self, x: Any) -> Any:
-        length = x.shape[1]
-        if isinstance(length, int) and length > self.positions:
-            raise ValueError(f"The sequence has {length} tokens; this backbone has {self.positions} positions.")
-        # Repeated for each sequence of the batch: otherwise, Keras would infer a batch of one for the sum of
-        # embeddings.
-        return ops.broadcast_to(ops.convert_to_tensor(self.embeddings)[:length], ops.shape(x))
-
-    def lookup_indices(self, x: Any) -> Any:
-        """Returns the row of `embeddings` for each token, of shape `(batch, length)`; LoRA adapters use it."""
-        return ops.broadcast_to(ops.arange(ops.shape(x)[1], dtype="int32"), ops.shape(x)[:2])
-
-    def compute_output_spec(self, x: Any) -> Any:
-        return keras.KerasTensor(x.shape, dtype=self.compute_dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {
-            "positions": self.positions,
-            "width": self.width,
-            "embeddings_initializer": keras.initializers.serialize(self.embeddings_initializer),
-        }
+class PositionEmbedding(layers.PositionEmbedding):
+    """`vertebra.layers.PositionEmbedding` under the name that `.keras` files have for it."""
 
 
 def _rate(arguments: Mapping[str, Any], name: str) -> float:

@@ -13,6 +13,7 @@ def vertebra_backbones() -> list[BackboneSpec]:
             name="GPT2Backbone",
             backbone="vertebra_gpt2.backbone:GPT2Backbone",
             presets=PRESETS,
+            cache="vertebra_gpt2.cache:layers",
             formats={
                 "kerashub": FormatSpec(_KERASHUB_NAMES, "vertebra_gpt2.kerashub:GPT2KerasHub"),
                 "transformers": FormatSpec(("gpt2",), "vertebra_gpt2.transformers:GPT2Transformers"),

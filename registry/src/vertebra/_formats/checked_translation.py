@@ -80,6 +80,10 @@ class CheckedTranslation(Translation):
         paths: Mapping[int, str] = self._call("numbered_layers", self._translation.numbered_layers, arguments)
         return paths
 
+    def constants(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        arrays: Mapping[str, Any] = self._call("constants", self._translation.constants, arguments)
+        return arrays
+
     def current_name(self, tensor: str) -> str:
         try:
             return self._translation.current_name(tensor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vertebra._discovery.backbone_classes import backbone_class
@@ -88,7 +89,7 @@ def express(export: PresetExport, format: str, translation: CheckedTranslation) 
     if unnamed:
         problem = f"the translation of {export.backbone} has no tensor names for them"
         raise FormatLimitError(format, "weights", unnamed[:5], problem)
-    return config, _rearrange(export.tensors, rules)
+    return config, _with_constants(_rearrange(export.tensors, rules), translation.constants(arguments))
 
 
 def _defaults(backbone: str) -> dict[str, Any]:
@@ -107,8 +108,18 @@ def _rearrange(tensors: Tensors, rules: Mapping[str, TensorRule]) -> Tensors:
     return Tensors(layouts, arrays)
 
 
+def _with_constants(tensors: Tensors, constants: Mapping[str, Any]) -> Tensors:
+    layouts = {name: layout_of(name, array.dtype.name, array.shape) for name, array in constants.items()}
+    arrays = {name: partial(_same, array) for name, array in constants.items()}
+    return Tensors({**tensors.layouts, **layouts}, {**tensors.arrays, **arrays})
+
+
 def _joined(rules: list[TensorRule], readers: list[Reader]) -> Reader:
     return lambda: put(rules, [read() for read in readers])
+
+
+def _same(array: Any) -> Any:
+    return array
 
 
 # === Names of tensors ===

@@ -35,7 +35,7 @@ def weight_shape(rule: TensorRule, stored: Shape) -> Shape | None:
         return (whole[0] + rule.first_row, *whole[1:])
     if rule.part is None:
         return whole
-    return (*whole[:-1], whole[-1] // rule.part[1]) if whole else None
+    return (*whole[:-1], whole[-1] // rule.part[1] * rule.taken) if whole else None
 
 
 def fits(rule: TensorRule, weight: Shape, stored: Shape) -> bool:
@@ -56,8 +56,8 @@ def take(rule: TensorRule, array: np.ndarray[Any, Any], weight: Shape) -> np.nda
     ordered = array.transpose(_axes(rule, array.ndim)).reshape(_whole(rule, weight))
     if rule.part is None:
         return ordered
-    index, width = rule.part[0], weight[-1]
-    return ordered[..., index * width : (index + 1) * width]
+    first = rule.part[0] * weight[-1] // rule.taken
+    return ordered[..., first : first + weight[-1]]
 
 
 def put(rules: Sequence[TensorRule], weights: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
@@ -91,7 +91,7 @@ def _whole(rule: TensorRule, weight: Shape) -> Shape:
     """Returns the shape of all parts of the weight's tensor, concatenated along the last axis."""
     if rule.part is None or not weight:
         return weight
-    return (*weight[:-1], weight[-1] * rule.part[1])
+    return (*weight[:-1], weight[-1] * rule.part[1] // rule.taken)
 
 
 def _axes(rule: TensorRule, count: int) -> tuple[int, ...]:

@@ -9,6 +9,9 @@ from vertebra._discovery import runtimes
 from vertebra._keras import internals
 
 _HOMES = {
+    "Cache": "vertebra.layers.caches",
+    "CausalMask": "vertebra.layers.caches",
+    "Decoding": "vertebra.layers.caches",
     "Dropout": "vertebra._keras.dropout",
     "EncoderLayer": "vertebra.layers.encoder",
     "FirstToken": "vertebra.layers.encoder",
@@ -20,10 +23,15 @@ _HOMES = {
     "Tokens": "vertebra.layers.unpadding",
     "Unpad": "vertebra.layers.unpadding",
     "attend": "vertebra.layers.attention",
+    "cached": "vertebra.layers.caches",
     "can_unpad": "vertebra.layers.unpadding",
     "computing": "vertebra.layers.unpadding",
+    "decoding": "vertebra.layers.caches",
+    "empty_cache": "vertebra.layers.caches",
+    "grown_cache": "vertebra.layers.caches",
     "masking_bias": "vertebra.layers.attention",
     "padded": "vertebra.layers.unpadding",
+    "positions": "vertebra.layers.caches",
     "rotate": "vertebra.layers.rotary",
     "tokens_of": "vertebra.layers.unpadding",
     "unpadded": "vertebra.layers.unpadding",

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from vertebra.layers.caches import is_decoding, positions
+
 
 @keras.saving.register_keras_serializable("vertebra")
 class PositionEmbedding(keras.layers.Layer):  # type: ignore[misc]
@@ -38,13 +40,15 @@ class PositionEmbedding(keras.layers.Layer):  # type: ignore[misc]
     def call(self, x: Any) -> Any:
         """Returns the embeddings of the positions."""
         _check_length(x.shape[1], self.positions)
+        if is_decoding():
+            return ops.take(self.embeddings, positions(x), axis=0)
         # Repeated for each sequence of the batch: otherwise, Keras would infer a batch of one for the sum of
         # embeddings.
         return ops.broadcast_to(ops.convert_to_tensor(self.embeddings)[: x.shape[1]], ops.shape(x))
 
     def lookup_indices(self, x: Any) -> Any:
         """Returns the row of `embeddings` for each token, of shape `(batch, length)`; LoRA adapters use it."""
-        return ops.broadcast_to(ops.arange(ops.shape(x)[1], dtype="int32"), ops.shape(x)[:2])
+        return ops.broadcast_to(positions(x), ops.shape(x)[:2])
 
     def compute_output_spec(self, x: Any) -> Any:
         """Returns shape and dtype of the output."""

@@ -7,13 +7,15 @@ from typing import Any
 import keras
 from keras import ops
 
+from vertebra.layers.caches import positions
+
 
 @keras.saving.register_keras_serializable("vertebra")
 class RotaryEmbedding(keras.layers.Layer):  # type: ignore[misc]
     """Cosines and sines of the angles by which the pairs of a head are rotated at each position (arXiv:2104.09864).
 
-    The input is any tensor of shape `(batch, length, …)`. Both outputs have shape `(length, 1, head_dim / 2)`; they
-    are computed in float32.
+    The input is any tensor of shape `(batch, length, …)`. Both outputs have shape `(1, length, 1, head_dim / 2)`, or
+    with a cache `(batch, length, 1, head_dim / 2)`; they are computed in float32.
 
     Args:
         head_dim: Width of a head: an even number.
@@ -30,12 +32,12 @@ class RotaryEmbedding(keras.layers.Layer):  # type: ignore[misc]
         """Computes the cosines and the sines."""
         exponents = ops.arange(0, self.head_dim, 2, dtype="float32") / self.head_dim
         frequencies = 1 / (self.scaling_factor * self.max_wavelength**exponents)
-        angles = ops.arange(ops.shape(x)[1], dtype="float32")[:, None, None] * frequencies
+        angles = ops.cast(positions(x), "float32")[:, :, None, None] * frequencies
         return ops.cast(ops.cos(angles), self.compute_dtype), ops.cast(ops.sin(angles), self.compute_dtype)
 
     def compute_output_spec(self, x: Any) -> tuple[Any, Any]:
         """Returns shape and dtype of the outputs."""
-        shape = (x.shape[1], 1, self.head_dim // 2)
+        shape = (1, x.shape[1], 1, self.head_dim // 2)
         return keras.KerasTensor(shape, dtype=self.compute_dtype), keras.KerasTensor(shape, dtype=self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:

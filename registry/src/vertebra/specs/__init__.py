@@ -5,6 +5,8 @@ from vertebra.specs.architectures import BackboneSpec as BackboneSpec
 from vertebra.specs.architectures import DemoContext as DemoContext
 from vertebra.specs.architectures import FormatSpec as FormatSpec
 from vertebra.specs.architectures import resolve_reference as resolve_reference
+from vertebra.specs.caches import CacheLayer as CacheLayer
+from vertebra.specs.caches import CacheLayout as CacheLayout
 from vertebra.specs.heads import HeadSpec as HeadSpec
 from vertebra.specs.lora import AdapterTensor as AdapterTensor
 from vertebra.specs.lora import LoraConfig as LoraConfig

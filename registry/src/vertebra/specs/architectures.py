@@ -46,6 +46,9 @@ class BackboneSpec:
     heads: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """References to the heads of its checkpoints, by the name of the task: functions `(arguments, config) -> HeadSpec`
     of the backbone's arguments and the checkpoint's config; see `vertebra.heads`."""
+    cache: str | None = None
+    """Reference to a function `(arguments) -> Sequence[CacheLayer]` of the backbone's arguments, for a decoder: the keys
+    and values that each attention layer caches, in the order of the calls. Its module imports no framework."""
     demo: str | None = None
     """Reference to a function `(DemoContext) -> None` that demonstrates the architecture; `vertebra demo` runs it."""
     version: int = 1
@@ -61,7 +64,9 @@ class BackboneSpec:
     it returns those of the present version, and a dict of new names by former ones, of weights or of layers."""
 
     def __post_init__(self) -> None:
-        check_kinds("BackboneSpec", str, (self.name, self.backbone, *filter(None, (self.demo, self.migrate))))
+        check_kinds(
+            "BackboneSpec", str, (self.name, self.backbone, *filter(None, (self.cache, self.demo, self.migrate)))
+        )
         if type(self.version) is not int or self.version < 1:
             raise TypeError(f"BackboneSpec: version={self.version!r}, expected an int of at least 1")
         check_kinds("BackboneSpec", tuple, (self.presets,))
