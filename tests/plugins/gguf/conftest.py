@@ -30,7 +30,7 @@ _NAMES = {"gemma3_text": "gemma3", "mistral": "llama"}
 class Files:
     """Writes presets of transformers as GGUF files."""
 
-    def write(self, preset, path, types=None, tokenizer=None, **fields):
+    def write(self, preset, path, types=None, tokenizer=None, tensors=None, **fields):
         """Writes a preset.
 
         Args:
@@ -38,6 +38,7 @@ class Files:
             path: The file.
             types: Function from a name of GGUF to the name of a type, for matrices; None for float32.
             tokenizer: Function of the writer that adds a tokenizer, or None.
+            tensors: Further tensors, by GGUF's names.
             **fields: Further fields of the architecture, by the methods of the writer.
 
         Returns:
@@ -49,6 +50,8 @@ class Files:
         name = _NAMES.get(config["model_type"], config["model_type"])
         writer = gguf.GGUFWriter(path, name)
         known = {key: next((config[one] for one in names if config.get(one)), None) for key, names in _KEYS.items()}
+        rope = config.get("rope_parameters") or {}
+        known["rope_freq_base"] = rope.get("rope_theta")
         for key, value in {**known, **fields}.items():
             if value is not None:
                 getattr(writer, f"add_{key}")(value)
@@ -56,6 +59,8 @@ class Files:
             tokenizer(writer)
         arch = next(arch for arch, text in gguf.MODEL_ARCH_NAMES.items() if text == name)
         names = gguf.get_tensor_name_map(arch, known["block_count"])
+        for key, array in (tensors or {}).items():
+            writer.add_tensor(key, array)
         decoded = {}
         for theirs, array in self.tensors(preset).items():
             ours = names.get_name(theirs, try_suffixes=(".weight", ".bias"))

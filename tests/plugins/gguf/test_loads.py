@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import keras
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -40,6 +41,22 @@ GEMMA2 = SIZES["Gemma"] | {
     "final_logit_soft_cap": 30.0,
     "use_sliding_window_attention": True,
     "sliding_window_size": 3,
+}
+LLAMA = {
+    "vocabulary_size": 64,
+    "num_layers": 4,
+    "num_query_heads": 4,
+    "num_key_value_heads": 2,
+    "hidden_dim": 64,
+    "intermediate_dim": 96,
+}
+DECODERS = {
+    "Llama": {"tie_word_embeddings": False},
+    "Mistral": {"sliding_window": 3, "tie_word_embeddings": False},
+    "Qwen2": {"tie_word_embeddings": True, "rope_max_wavelength": 1e6},
+    "Qwen3": {"head_dim": 24, "tie_word_embeddings": True},
+    "SmolLM3": {"tie_word_embeddings": True, "rope_layer_enabled_list": [True, True, True, False]},
+    "Phi3": {"tie_word_embeddings": False},
 }
 TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K", "Q6_K")
 
@@ -95,6 +112,37 @@ def test_a_mix_of_types_loads(files, saved, tmp_path):
 def test_gemma_2_loads(files, saved, tmp_path):
     files.write(saved / "Gemma2", tmp_path / "model.gguf", head_count_kv=2)
     assert largest_difference(outputs(tmp_path / "model.gguf"), outputs(saved / "Gemma2")) <= 1e-5
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_llama_and_its_kin_load(files, name, tmp_path):
+    kind = getattr(vertebra.models, f"{name}Backbone")
+    backbone = kind(**LLAMA, **DECODERS[name])
+    disturb(backbone.weights)
+    backbone.save_to_preset(tmp_path / "saved", format="transformers", certificate=False)
+    files.write(tmp_path / "saved", tmp_path / "model.gguf")
+    again = vertebra.Backbone.from_preset(tmp_path / "model.gguf")
+    assert type(again).__name__ == f"{name}Backbone"
+    configs = [one.constructor_config() | {"name": None} for one in (again, backbone)]
+    assert configs[0] == configs[1]
+    sample = backbone.sample_inputs()
+    assert largest_difference(computed(again, sample), computed(backbone, sample)) <= 1e-5
+    states = np.ones((1, 2, 64), "float32")
+    logits = (keras.ops.convert_to_numpy(one.token_embedding(states, reverse=True)) for one in (backbone, again))
+    assert np.abs(np.subtract(*logits)).max() <= 1e-5
+
+
+def test_the_scaling_of_llama_3_is_found_from_its_factors(files, tmp_path):
+    scaling = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    scaling["original_max_position_embeddings"] = 8192
+    backbone = vertebra.models.LlamaBackbone(**LLAMA, rope_max_wavelength=5e5, rope_scaling=scaling)
+    backbone.save_to_preset(tmp_path / "saved", format="transformers", certificate=False)
+    frequencies = 1 / 5e5 ** (np.arange(0, 16, 2) / 16)
+    share = np.clip((8192 * frequencies / (2 * np.pi) - 1) / 3, 0, 1)
+    factors = 1 / ((1 - share) / 8 + share)
+    files.write(tmp_path / "saved", tmp_path / "model.gguf", tensors={"rope_freqs.weight": factors.astype("float32")})
+    again = vertebra.Backbone.from_preset(tmp_path / "model.gguf")
+    assert again.constructor_config()["rope_scaling"] == scaling
 
 
 def test_parts_of_an_encoded_tensor_share_its_values(files, saved, tmp_path):

@@ -14,11 +14,11 @@ _KINDS = ("weight", "bias")
 _COMMON = {
     "token_embd": "model.embed_tokens",
     "output_norm": "model.norm",
-    "output": "lm_head",
     "blk.{}.attn_norm": "model.layers.{}.input_layernorm",
     "blk.{}.attn_output": "model.layers.{}.self_attn.o_proj",
     "blk.{}.ffn_down": "model.layers.{}.mlp.down_proj",
 }
+_HEAD = {"output": "lm_head"}
 _ATTENTION = {
     "blk.{}.attn_q": "model.layers.{}.self_attn.q_proj",
     "blk.{}.attn_k": "model.layers.{}.self_attn.k_proj",
@@ -39,16 +39,18 @@ _FOUR_NORMS = {
     "blk.{}.post_ffw_norm": "model.layers.{}.post_feedforward_layernorm",
 }
 
-LLAMA = {**_COMMON, **_ATTENTION, **_GATED, **_NORM_BEFORE_MLP}
+GEMMA = {**_COMMON, **_ATTENTION, **_GATED, **_NORM_BEFORE_MLP}
+LLAMA = {**GEMMA, **_HEAD}
 QWEN3 = {**LLAMA, **_HEAD_NORMS}
 PHI3 = {
     **_COMMON,
+    **_HEAD,
     **_NORM_BEFORE_MLP,
     "blk.{}.attn_qkv": "model.layers.{}.self_attn.qkv_proj",
     "blk.{}.ffn_up": "model.layers.{}.mlp.gate_up_proj",
 }
 GEMMA2 = {**_COMMON, **_ATTENTION, **_GATED, **_FOUR_NORMS}
-GEMMA3 = {**GEMMA2, **_HEAD_NORMS}
+GEMMA3 = {**GEMMA2, **_HEAD, **_HEAD_NORMS}
 GPT2 = {
     "token_embd": "transformer.wte",
     "position_embd": "transformer.wpe",

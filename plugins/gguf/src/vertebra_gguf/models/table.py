@@ -186,7 +186,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "qwen2": Architecture(names.LLAMA, _qwen2, _same),
     "qwen3": Architecture(names.QWEN3, _qwen3, _same),
     "phi3": Architecture(names.PHI3, _phi3, _same),
-    "gemma": Architecture(names.LLAMA, _gemma, _unshifted),
+    "gemma": Architecture(names.GEMMA, _gemma, _unshifted),
     "gemma2": Architecture(names.GEMMA2, _gemma2, _unshifted),
     "gemma3": Architecture(names.GEMMA3, _gemma3, _unshifted),
     "gpt2": Architecture(names.GPT2, _gpt2, _conv1d),
