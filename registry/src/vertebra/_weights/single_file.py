@@ -1,6 +1,6 @@
 """The kind of weights files that are whole presets, in a format of a plugin (`vertebra.FileFormat`).
 
-The plugin's reader says where tensors are; what it says is checked before it is used.
+The plugin's reader says where tensors are, which is checked before it is used.
 """
 
 from __future__ import annotations

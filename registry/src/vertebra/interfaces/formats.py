@@ -59,7 +59,7 @@ class FileFormat(PresetFormat, ABC):
 
     The header of such a file is read as the small files and the names of tensors that a preset of transformers has for
     the same model. So the translations of transformers do the rest, and architectures need no `FormatSpec`. Files come
-    from strangers: `header` must refuse what is unsound, and take no more memory than a small multiple of the header.
+    from strangers: `header` must refuse unsound ones, and take no more memory than a small multiple of the header.
     """
 
     suffix: ClassVar[str]
