@@ -118,7 +118,7 @@ def head_of_architecture(
 
 
 def cache_of_architecture(backbone: str, arguments: Mapping[str, Any]) -> tuple[CacheLayer, ...] | None:
-    """Returns what each attention layer of an architecture caches, or None for one that is no decoder.
+    """Returns what each attention layer of an architecture caches, or None if it is no decoder with its arguments.
 
     It imports no framework.
 
@@ -135,7 +135,8 @@ def cache_of_architecture(backbone: str, arguments: Mapping[str, Any]) -> tuple[
 
     backbones = catalog(BACKBONES)
     reference = backbones.lookup(backbone).value.cache if backbone in backbones else None
-    return None if reference is None else checked_layers(resolve_reference(reference)(arguments), reference)
+    layers = None if reference is None else resolve_reference(reference)(arguments)
+    return None if reference is None or layers is None else checked_layers(layers, reference)
 
 
 def kerashub_config(backbone: Any) -> dict[str, Any]:

@@ -1,23 +1,11 @@
 """A small GPT-2 with a tokenizer of bytes, for causal language models."""
 
-import json
-
 import pytest
 
-TEXTS = ["the quick brown fox jumps over the lazy dog", "a good dog, a bad fox", "the capital of France is Paris"]
+from byte_tokenizer import SIZE, write_tokenizer
+
 SIZES = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, "intermediate_dim": 24, "dropout": 0.0}
 LONGEST = 32
-
-
-def write_tokenizer(folder, **options):
-    """Writes the files of a tokenizer of bytes, of 300 tokens, with `<|endoftext|>` to begin and to end a text."""
-    from tokenizers.implementations import ByteLevelBPETokenizer
-
-    folder.mkdir(exist_ok=True)
-    trained = ByteLevelBPETokenizer()
-    trained.train_from_iterator(TEXTS * 4, vocab_size=300, special_tokens=["<|endoftext|>"], show_progress=False)
-    trained.save_model(str(folder))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "GPT2Tokenizer", **options}))
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +28,7 @@ def make(tokenizer, perturbed):
         import vertebra
 
         keras.utils.set_random_seed(1)
-        sizes = {"vocabulary_size": 300, "max_sequence_length": LONGEST, **SIZES, **arguments}
+        sizes = {"vocabulary_size": SIZE, "max_sequence_length": LONGEST, **SIZES, **arguments}
         backbone = vertebra.models.GPT2Backbone(**sizes)
         return perturbed(vertebra.models.CausalLM(backbone, preprocessor=preprocessor, own_head=own_head))
 

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 import vertebra
+from byte_tokenizer import TEXTS, write_tokenizer
 from vertebra.errors import ArgumentError
 from vertebra_text import TextPreprocessor, Tokenizer
 
-from .conftest import LONGEST, TEXTS, write_tokenizer
+from .conftest import LONGEST
 
 pytestmark = pytest.mark.keras
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from byte_tokenizer import TEXTS
 from vertebra.errors import ArgumentError, LoraStateError
 from vertebra_text import TextError
 
-from .conftest import LONGEST, TEXTS
+from .conftest import LONGEST
 
 pytestmark = pytest.mark.keras
 

@@ -231,7 +231,7 @@ class CausalLM(TextGeneration, Task):
 
     @contextlib.contextmanager
     def _packing(self, packs: bool) -> Iterator[None]:
-        """Keeps the texts of rows apart within the block; Keras's compiled steps are made anew."""
+        """Keeps the texts of rows apart within the block; Keras compiles its steps again."""
         if not packs:
             yield
             return

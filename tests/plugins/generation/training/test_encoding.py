@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
+from byte_tokenizer import write_tokenizer
 from vertebra_generation.training.encoding import Encoded, arrays, cut, encoded
 from vertebra_generation.training.examples import Example, completed, whole_text
 from vertebra_text import TextError, Tokenizer
 from vertebra_text.testing import small_tokenizer
-
-from ..conftest import write_tokenizer
 
 
 def tokens(tokenizer, example, ends=False):

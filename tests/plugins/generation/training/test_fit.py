@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 import vertebra
+from byte_tokenizer import TEXTS
 from vertebra.errors import ArgumentError
 from vertebra_text import TextError, TextPreprocessor
 
-from ..conftest import LONGEST, TEXTS
+from ..conftest import LONGEST
 
 pytestmark = pytest.mark.keras
 

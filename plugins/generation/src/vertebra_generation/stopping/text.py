@@ -38,7 +38,7 @@ class GrowingText:
 
     def __init__(self, tokenizer: Tokenizer, skip_special_tokens: bool = True) -> None:
         self._tokenizer, self._skip = tokenizer, skip_special_tokens
-        self._joins = bool(getattr(getattr(tokenizer, "parts", None), "clean_up_spaces", False))
+        self._joins = _removes_spaces(tokenizer)
         self._ids: list[int] = []
         """The ids of the window: those of the last tokens, as the text of a token depends on its neighbours."""
         self._known = 0
@@ -46,6 +46,10 @@ class GrowingText:
         self._boundary = 0
         """How many tokens of the window had a text that cannot change, at the last update but one."""
         self._settled = 0
+        self._last = ""
+        """The text of the last update."""
+        self._in_bytes = False
+        """Whether the last token that has a text is a byte."""
         self.pending = ""
         """The text that later tokens may change."""
 
@@ -77,9 +81,11 @@ class GrowingText:
         if self._joins:
             former = self._decoded(self._ids[:-_JOINING_TOKENS])
             return _shared(former, text)
-        if text.endswith(_REPLACEMENT) or _BYTE.fullmatch(self._tokenizer.id_to_token(self._ids[-1])):
-            return self._known
-        return len(text)
+        is_byte = _BYTE.fullmatch(self._tokenizer.id_to_token(self._ids[-1])) is not None
+        if is_byte or text != self._last:  # a special token without a text ends no run of bytes
+            self._in_bytes = is_byte
+        self._last = text
+        return self._known if self._in_bytes or text.endswith(_REPLACEMENT) else len(text)
 
     def _shorten(self, text: str) -> None:
         """Lets a long window begin later, if the text of the remaining tokens is the end of the window's text."""
@@ -89,9 +95,16 @@ class GrowingText:
         if rest.strip() and text.endswith(rest):  # a window without text could lose the space before its first word
             self._ids = self._ids[self._boundary :]
             self._known, self._boundary, self._settled = len(rest), 0, len(self._ids)
+            self._last = rest
 
     def _decoded(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer.detokenize(list(ids), skip_special_tokens=self._skip)) if ids else ""
+
+
+def _removes_spaces(tokenizer: Tokenizer) -> bool:
+    """Returns whether the tokenizer removes the spaces before punctuation marks, which those of BPE never do."""
+    parts: Any = getattr(tokenizer, "parts", None)
+    return bool(getattr(parts, "clean_up_spaces", False)) and type(parts.backend.model).__name__ != "BPE"
 
 
 def _shared(one: str, other: str) -> int:
