@@ -27,6 +27,8 @@ CONFIGS = {
     "gpt2": GPT2,
     "gemma": ROTARY | {"model_type": "gemma"},
     "gemma2": ROTARY | {"model_type": "gemma2", "query_pre_attn_scalar": 8, "sliding_window": 4},
+    "gemma3_text": ROTARY
+    | {"model_type": "gemma3_text", "query_pre_attn_scalar": 8, "sliding_window": 4, "sliding_window_pattern": 2},
 }
 MODELS = [(model_type, tied) for model_type in CONFIGS for tied in (True, False)]
 PACKED = [("gpt2", True, True), ("gpt2", False, True)]
