@@ -266,3 +266,47 @@ def test_adapters_of_kerashub_and_back(name, config, targets, ask, compute, agre
     backbone.save_lora_weights(ours)
     again = ask(kerashub_peer, "adapt", folder, "gemma", adapter=ours, targets=chosen)
     agree(adapted, again["outputs"], "gemma")
+
+
+# === Generating ===
+
+GENERATED = [
+    ("llama", {"rope_parameters": SCALINGS["llama3"], "tie_word_embeddings": True}),
+    ("llama", {"rope_parameters": SCALINGS["yarn"]}),
+    ("mistral", {"sliding_window": 12}),
+    ("qwen2", {"use_sliding_window": True, "sliding_window": 12, "max_window_layers": 1}),
+    ("qwen3", {"head_dim": 6}),
+    ("smollm3", {"no_rope_layers": [1, 0, 1]}),
+    ("phi3", {"original_max_position_embeddings": 128, "sliding_window": 12}),
+]
+PROMPTS = [[5, 3, 8, 21, 9, 60, 2], [7], [2, 2, 9, 4], [33, 1, 57, 12, 40, 6, 5, 19, 22, 11, 8, 3, 29, 50, 44, 31]]
+
+
+@pytest.mark.parametrize(("model_type", "changes"), GENERATED, ids=str)
+def test_greedy_answers_are_those_of_transformers(model_type, changes, transformers_peer, ask_long, folder):
+    config = config_of(model_type, changes)
+    ask_long("create", folder, model=f"{NAMES[model_type]}ForCausalLM", config=config)
+    expected = transformers_peer("generate", folder=str(folder), prompts=PROMPTS, count=64)
+    assert any(len(set(answer)) > 5 for answer in expected)
+    assert answers_of(folder, PROMPTS, 64) == expected
+
+
+@pytest.mark.parametrize(
+    "scaling", [SCALINGS["dynamic"], SCALINGS["longrope"]], ids=lambda scaling: scaling["rope_type"]
+)
+def test_angles_of_a_growing_length_are_those_of_transformers(scaling, transformers_peer, ask_long, folder):
+    """Keys in the cache keep the angles of the length that the sequence had when they were computed."""
+    lengths = {"max_position_embeddings": 24} if scaling["rope_type"] == "dynamic" else {"max_position_embeddings": 256}
+    scaling = scaling | ({} if "short_factor" not in scaling else {"original_max_position_embeddings": 24})
+    config = config_of("llama", lengths | {"rope_parameters": scaling})
+    ask_long("create", folder, model="LlamaForCausalLM", config=config)
+    expected = transformers_peer("generate", folder=str(folder), prompts=PROMPTS[3:], count=64)
+    assert answers_of(folder, PROMPTS[3:], 64, max_sequence_length=256) == expected
+
+
+def answers_of(folder, prompts, count, **arguments):
+    """Returns the greedy answers of the checkpoint in a folder, as token ids without those of the prompts."""
+    backbone = vertebra.Backbone.from_preset(folder, **arguments)
+    task = vertebra.models.CausalLM(backbone)
+    found = task.generate(prompts, max_new_tokens=count, stop_token_ids=None, details=True)
+    return [answer.token_ids for answer in found]

@@ -218,6 +218,17 @@ def count(model):
     return {"added": sum(map(found.get, adapters)), "trained": sum(map(found.get, trained))}
 
 
+def generate(folder, prompts, count, attention=None):
+    """Returns the greedy answers of a checkpoint to prompts, which are padded on the left, of `count` tokens each."""
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="float32", attn_implementation=attention)
+    length = max(map(len, prompts))
+    ids = torch.tensor([[0] * (length - len(prompt)) + prompt for prompt in prompts])
+    mask = torch.tensor([[0] * (length - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    model.generation_config.eos_token_id = None
+    options = {"max_new_tokens": count, "do_sample": False, "pad_token_id": 0}
+    return model.generate(ids, attention_mask=mask, **options)[:, length:].tolist()
+
+
 def read(folder, texts):
     """Returns the config, the generation settings and the token ids of texts, as read from a folder."""
     config = transformers.AutoConfig.from_pretrained(folder).to_dict()
@@ -271,16 +282,6 @@ def activations():
     return sorted(name for name, function in names.items() if not list(function.parameters()))
 
 
-def generate(folder, prompts, count, attention=None):
-    """Returns the ids of greedy answers of a number of tokens, for prompts of different lengths in one batch."""
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="float32", attn_implementation=attention)
-    longest = max(map(len, prompts))
-    ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts])
-    mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-    options = {"do_sample": False, "min_new_tokens": count, "max_new_tokens": count, "pad_token_id": 0}
-    return model.eval().generate(input_ids=ids, attention_mask=mask, **options)[:, longest:].tolist()
-
-
 def feature_maps(folder, inputs, model, layers):
     """Returns the hidden states that a backbone class gives after layers, as maps with the channels in front."""
     loaded = getattr(transformers, model).from_pretrained(folder, out_indices=[number + 1 for number in layers])
@@ -309,9 +310,9 @@ if __name__ == "__main__":
         make_converted_adapter=make_converted_adapter,
         adapt_tied=adapt_tied,
         count_adapter=count_adapter,
+        generate=generate,
         read=read,
         embed=embed,
-        generate=generate,
         feature_maps=feature_maps,
         create_language_model=create_language_model,
         create_sentence_model=create_sentence_model,

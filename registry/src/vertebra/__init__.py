@@ -21,6 +21,9 @@ __all__ = [
     "DemoContext",
     "DescribedPreset",
     "Device",
+    "FileFormat",
+    "FileHeader",
+    "FileTensor",
     "ForeignConfig",
     "FormatSpec",
     "HeadSpec",
@@ -85,6 +88,9 @@ _HOMES = {
     "DemoContext": "specs",
     "DescribedPreset": "specs",
     "Device": "specs",
+    "FileFormat": "interfaces",
+    "FileHeader": "specs",
+    "FileTensor": "specs",
     "ForeignConfig": "translations",
     "FormatSpec": "specs",
     "CacheLayer": "specs",
@@ -155,6 +161,7 @@ if TYPE_CHECKING:
     from vertebra.handles import PresetHandle as PresetHandle
     from vertebra.hookspecs import API_VERSION as API_VERSION
     from vertebra.hookspecs import hookimpl as hookimpl
+    from vertebra.interfaces import FileFormat as FileFormat
     from vertebra.interfaces import LocalSource as LocalSource
     from vertebra.interfaces import PresetFormat as PresetFormat
     from vertebra.interfaces import PresetSource as PresetSource
@@ -172,6 +179,8 @@ if TYPE_CHECKING:
     from vertebra.specs import DemoContext as DemoContext
     from vertebra.specs import DescribedPreset as DescribedPreset
     from vertebra.specs import Device as Device
+    from vertebra.specs import FileHeader as FileHeader
+    from vertebra.specs import FileTensor as FileTensor
     from vertebra.specs import FormatSpec as FormatSpec
     from vertebra.specs import HeadSpec as HeadSpec
     from vertebra.specs import LoadedPreset as LoadedPreset

@@ -45,7 +45,10 @@ def vertebra_presets() -> list[PresetSpec]:  # type: ignore[empty-body]
 
 @_hookspec
 def vertebra_formats() -> list[PresetFormat]:  # type: ignore[empty-body]
-    """Contributes formats of presets, in which architectures are read and written by their translations."""
+    """Contributes formats of presets, in which architectures are read and written by their translations.
+
+    A `FileFormat` is one of single files, which are read as transformers' presets.
+    """
 
 
 @_hookspec

@@ -118,9 +118,9 @@ def head_of_architecture(
 
 
 def cache_of_architecture(backbone: str, arguments: Mapping[str, Any]) -> tuple[CacheLayer, ...] | None:
-    """Returns what each attention layer of an architecture caches, or None for one that is no decoder.
+    """Returns what each attention layer of an architecture caches, or None if it is no decoder with its arguments.
 
-    It may be none for some arguments, such as attention in both directions. It imports no framework.
+    It imports no framework.
 
     Args:
         backbone: Name of the backbone's class.

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from vertebra.errors import PluginError
-from vertebra.interfaces import PresetFormat
+from vertebra.interfaces import FileFormat, PresetFormat
 from vertebra.specs import CommandSpec, PresetSpec
 
 _COMMAND_NAME = re.compile(r"[a-z][a-z0-9-]*")
 _FORMAT_NAME = re.compile(r"[a-z0-9_-]+")  # it is also the name of a folder
+_SUFFIX = re.compile(r"\.[a-z0-9]+")
 
 
 def check_name(plugin: str, title: str, item: Any, name: Callable[[Any], object]) -> None:
@@ -36,11 +37,17 @@ def check_format(plugin: str, format: PresetFormat) -> None:
     """Checks that a format can name a folder, and says where its configs name the architecture.
 
     Raises:
-        PluginError: its name has other characters, or it has neither an `identifier_field` nor methods in its place.
+        PluginError: its name has other characters, or it has neither an `identifier_field` nor methods in its place, or
+            a `FileFormat` has no suffix.
     """
     if not _FORMAT_NAME.fullmatch(format.name):
         problem = f"returned a format named {format.name!r}"
         raise PluginError(plugin, problem, "Name it with letters from a to z, digits, - and _")
+    if isinstance(format, FileFormat):
+        if not isinstance(getattr(format, "suffix", None), str) or not _SUFFIX.fullmatch(format.suffix):
+            problem = f"returned the format {format.name!r}, whose suffix is {getattr(format, 'suffix', None)!r}"
+            raise PluginError(plugin, problem, "Set it to a dot and lower-case letters or digits, such as .gguf")
+        return
     field, kind = format.identifier_field, type(format)
     names_itself = kind.identifier is not PresetFormat.identifier and kind.config is not PresetFormat.config
     if not isinstance(field, str) and not (field is None and names_itself):

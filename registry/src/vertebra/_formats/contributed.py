@@ -1,12 +1,16 @@
-"""Formats that plugins contribute: a `PresetFormat` has the config, and translations have its fields and tensors."""
+"""Formats that plugins contribute: a `PresetFormat` has the config, and translations have its fields and tensors.
+
+A `FileFormat` is one of single files, which are read as presets of transformers, and not written.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from vertebra._discovery.catalog import Entry
+from vertebra._formats import transformers
 from vertebra._formats.architecture import find_owner
 from vertebra._formats.carried_fields import with_carried_fields
 from vertebra._formats.description import PresetDescription
@@ -16,10 +20,11 @@ from vertebra._resolve.preset_folder import PresetFolder, origin_of
 from vertebra._system.strict_json import dump_json
 from vertebra._weights.safetensors.file_kind import SAFETENSORS
 from vertebra._weights.writing import write_safetensors
-from vertebra.errors import PluginError, VertebraError, exception_text
+from vertebra.errors import PluginError, PresetFormatError, VertebraError, exception_text
 from vertebra.errors.base import shown
 from vertebra.file_names import CONFIG
 from vertebra.interfaces import PresetFormat
+from vertebra.specs import BUILTIN_FORMATS
 
 
 class ContributedFormat:
@@ -117,3 +122,34 @@ class ContributedFormat:
         if not isinstance(answer, kind):
             raise PluginError(self._owner.distribution, f"{subject} returned {shown(answer)}")
         return answer
+
+
+class ContributedFileFormat:
+    """A contributed format of single files, with the names that the modules of the built-in formats have.
+
+    Args:
+        name: The name of the format.
+    """
+
+    FILES = SAFETENSORS
+    WRITES: tuple[str, ...] = ()
+    KEEPS_CONFIG = False
+
+    def __init__(self, name: str) -> None:
+        self.NAME = name
+
+    def recognises(self, config: Mapping[str, Any]) -> bool:
+        """Returns False: the file is recognised by its name, before there is a config."""
+        return False
+
+    def reads_tokenizer(self, tokenizer: Mapping[str, Any]) -> bool:
+        """Says whether readers of this format understand a `tokenizer.json`: it is transformers'."""
+        return transformers.reads_tokenizer(tokenizer)
+
+    def read(self, folder: PresetFolder, config: Mapping[str, Any], asked: type | None = None) -> PresetDescription:
+        """Reads the config that was unpacked of the file."""
+        return transformers.read(folder, config, asked)
+
+    def write(self, export: PresetExport, stage: Path, max_shard_size: float | None) -> NoReturn:
+        """Raises PresetFormatError: the format is not written."""
+        raise PresetFormatError(export.backbone, f"presets are not written in the {self.NAME} format", BUILTIN_FORMATS)

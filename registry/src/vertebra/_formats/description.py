@@ -54,6 +54,13 @@ class PresetDescription:
     """The present names of weights and layers by those in a native preset of an older version."""
     notes: tuple[str, ...] = ()
     """How an untidy preset was read, such as without a field of its config."""
+    read_as: str = ""
+    """The format of its small files, where it is not `format`: that of the files that are in a single file."""
+
+    @property
+    def format_of_files(self) -> str:
+        """The format of the config, the tokenizer and the head."""
+        return self.read_as or self.format
 
     @property
     def not_read(self) -> str | None:

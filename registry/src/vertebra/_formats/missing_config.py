@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from vertebra._formats.other_weights import found_weights
+from vertebra._formats.other_weights import format_to_install, found_weights
 from vertebra._resolve.candidates import suggested_handles
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._resolve.subfolders import named_subfolders, newest_first
@@ -52,7 +52,8 @@ def no_config(folder: PresetFolder, is_preset: Callable[[Mapping[str, Any]], boo
         return PresetNotFoundError(folder.handle, problem, remedy=f"Unpack it, and load the folder with its {CONFIG}")
     if weights := found_weights(folder.names):
         problem = f"{CONFIG} is missing next to {shorten(weights, _MOST_NAMED)}"
-        return PresetNotFoundError(folder.handle, problem, remedy="Copy the whole folder that the weights come from")
+        remedy = format_to_install(weights) or "Copy the whole folder that the weights come from"
+        return PresetNotFoundError(folder.handle, problem, remedy=remedy)
     return PresetNotFoundError(folder.handle, f"it has no {CONFIG}")
 
 
@@ -81,7 +82,7 @@ def _file(folder: PresetFolder) -> PresetNotFoundError:
         folder.handle,
         "it is a file, and a preset is a folder",
         [str(parent)] if holds_config else [],
-        load if path.name.endswith(ADAPTER_SUFFIXES) and not holds_config else "",
+        load if path.name.endswith(ADAPTER_SUFFIXES) and not holds_config else format_to_install([path.name]) or "",
     )
 
 

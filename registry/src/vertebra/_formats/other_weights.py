@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
+from vertebra._discovery.extras import install_command
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._weights.file_kind import FileKind
 from vertebra._weights.pickles.file_kind import PICKLE, PICKLE_INDEX, PickleKind
@@ -89,16 +90,24 @@ def no_weights(folder: PresetFolder, kind: FileKind) -> WeightsNotFoundError:
     problem = f"it is missing, and so is {kind.index}"
     remedy = "Save the preset again with its weights"
     groups = _groups(folder.names)
+    install = format_to_install([name for _, names in groups for name in names])
     if groups:
         shown = "; ".join(f"{shorten(names, _MOST_NAMES)} ({group.meaning})" for group, names in groups)
         problem += f". The preset has {shown}{_incomplete_shards(folder.names)}"
-        remedy = next((group.remedy for group, _ in groups if group.remedy), remedy)
+        remedy = install or next((group.remedy for group, _ in groups if group.remedy), remedy)
     if kind is SAFETENSORS and len(found := weights_to_convert(folder.names)) == 1:
         remedy = f"To read {_names(found[0], folder.names)}, run: vertebra convert {folder.requested} TARGET"
     if inner := _inner_presets(folder.names, kind):
         problem += f". These folders in it have weights: {', '.join(inner)}"
         remedy = f"Load {folder.requested}/{inner[0]}" if not groups else remedy
     return WeightsNotFoundError(kind.weights, problem, remedy)
+
+
+def format_to_install(names: Iterable[str]) -> str | None:
+    """Returns how to install the format of plugins in which some files are, by their suffixes, or None."""
+    suffixes = dict.fromkeys(name.rpartition(".")[2].lower() for name in names)
+    command = next(filter(None, map(install_command, suffixes)), None)
+    return None if command is None else f"Install the plugin that reads such files with: {command}"
 
 
 def choose_weights(folder: PresetFolder) -> tuple[FileKind, str] | None:

@@ -117,6 +117,8 @@ class Assets:
     """The tokenizer in the target's format, if the source's files are not in it."""
     module_folders: tuple[str, ...] = ()
     """The folders of the modules of Sentence Transformers."""
+    folder: PresetFolder | None = None
+    """The preset: files that were unpacked of its one file exist as long as this object."""
 
     @property
     def paths(self) -> dict[str, Path]:
@@ -209,7 +211,7 @@ def select_assets(
     source = format_of_preset(read_foreign_json(config).value)
     if source is None:
         raise PresetConfigError(config, f"it is in no known preset format ({', '.join(formats())})")
-    weights = _weights(folder, kind or source.FILES, locate)
+    weights = _weights(folder, kind or folder.single_file or source.FILES, locate)
     assets = folder.names - {*source.WRITES, CERTIFICATE} - weights
     modules = module_folders(_local_path(folder, MODULES, locate))
     others = _other_presets(folder.names, modules)
@@ -235,11 +237,13 @@ def select_assets(
     planted = outside_store(links, filter(None, map(folder.find, {CONFIG, *weights})), config.parent) if links else {}
     left_out |= {name: f"it is a link that leads out of the folder, to {to}" for name, to in planted.items()}
     carried = {name: new for name, new in carried.items() if new not in unsafe and name not in planted}
-    files = {file.name: (paths[file.name], file.size) for file in folder.files if file.name in carried}
+    sizes = {file.name: file.size for file in folder.files}  # the listing has no file that was unpacked
+    files = {name: (paths[name], sizes.get(name, paths[name].stat().st_size)) for name in carried}
     # A native preset holds the files of any other format.
     stays = format in (source.NAME, native.NAME)
     tokenizer = None if stays else _translated(folder, format, config, carried, paths)
-    return Assets(str(folder.handle), carried, left_out, original, files, config.parent, links, tokenizer, modules)
+    found = (str(folder.handle), carried, left_out, original, files, config.parent, links, tokenizer, modules)
+    return Assets(*found, folder)
 
 
 def _translated(

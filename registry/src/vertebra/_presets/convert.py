@@ -155,7 +155,7 @@ def _convert_folder(
     certificate = open_certificate(folder) if options.keeps_outputs else None
     certified = certificate is not None and certificate.same_config
     assets = select_assets(folder, options.format, folder.fetch_all, kind=description.files)
-    if task is not None and description.format != options.format:
+    if task is not None and description.format_of_files != options.format:
         assets = assets.without_task()
     with replacing_folder(options.target) as stage:
         fields = formats()[options.format].write(
@@ -202,7 +202,7 @@ def _with_task(
         return None, export, match
     tensors = TensorViews(match.outside, preset.mapped().view)
     heads = load_warnings.heads_with_own_values(preset.mapped(), match)
-    opened = TaskPreset(backbone, described.format, described.folder, tensors, match.fresh, heads)
+    opened = TaskPreset(backbone, described.format_of_files, described.folder, tensors, match.fresh, heads)
     task = export_task(found[0].name, opened, options.format, folder)
     if isinstance(task, str):
         return None, export, replace(match, notes=(*match.notes, task))

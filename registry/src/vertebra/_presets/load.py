@@ -82,11 +82,11 @@ def load_for_task(
     opened.tell_observers()
     description = opened.description
     if opened.preset is None:
-        return TaskPreset(backbone, description.format, description.folder, {})
+        return TaskPreset(backbone, description.format_of_files, description.folder, {})
     checkpoint, match = opened.preset.mapped(), matches[0]
     tensors = TensorViews(match.outside, checkpoint.view)
     heads = load_warnings.heads_with_own_values(checkpoint, match)
-    return TaskPreset(backbone, description.format, description.folder, tensors, match.fresh, heads)
+    return TaskPreset(backbone, description.format_of_files, description.folder, tensors, match.fresh, heads)
 
 
 def _open(preset: str | Path, locked: bool | None, **options: Any) -> PreparedLoad:

@@ -111,7 +111,7 @@ def _plan(folder: PresetFolder, dtype: str, runtime: Runtime | None, lora_rank: 
     of_backbone = [file for file in folder.files if file.name in names | {CONFIG}]
     is_local = all(file.path is not None for file in of_backbone)
     stored = sum(file.size for file in of_backbone if file.name != CONFIG)
-    preset = description.open_headers() if is_local else None
+    preset = description.open_headers() if is_local or folder.single_file else None
     tensors = preset.backbone_tensors() if preset else None
     weights = _stored_weights(preset, tensors.rules, runtime) if preset and tensors else _estimated(description, stored)
     uses = describe_uses(description, tensors.outside if tensors else None, tokenizer=False)
@@ -168,7 +168,7 @@ def _stored_weights(preset: OpenPreset, rules: Mapping[str, TensorRule], runtime
 def _weight(rule: TensorRule, entry: TensorEntry, runtime: Runtime | None) -> _Weight:
     """Describes one weight; without a runtime, every tensor is assumed to be viewable unless a rule permutes axes."""
     in_order = rule.part is None and not (rule.transpose and len(entry.shape) > 1)
-    copied = rule.axes is not None or rule.first_row or rule.added
+    copied = rule.axes is not None or rule.first_row or rule.added or entry.is_encoded
     viewed = not copied and (runtime is None or runtime.can_view(entry.start, in_order))
     return _Weight(math.prod(weight_shape(rule, entry.shape) or entry.shape), entry.dtype, viewed)
 

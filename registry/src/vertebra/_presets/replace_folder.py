@@ -13,7 +13,7 @@ from pathlib import Path
 from vertebra._arguments import is_amount
 from vertebra._discovery.catalog import failed
 from vertebra._formats.format import Format
-from vertebra._formats.registry import format_of, formats
+from vertebra._formats.registry import format_of, formats, written_formats
 from vertebra._presets.asset_names import CARRIED, MODULES, is_of_task, is_of_tokenizer, module_folders, name_in
 from vertebra._resolve.candidates import handle_of_path
 from vertebra._system.atomic_save import destination
@@ -44,8 +44,11 @@ def check_request(preset_dir: str | Path, format: str, max_shard_size: float | N
     """
     if not isinstance(format, str) or format not in formats():
         raise PresetFormatError(
-            f"Preset to write at {str(preset_dir)!r}", f"format={format!r} is not known", list(formats()), failed()
+            f"Preset to write at {str(preset_dir)!r}", f"format={format!r} is not known", written_formats(), failed()
         )
+    if format not in written_formats():
+        problem = f"presets are not written in the {format} format, only read"
+        raise PresetFormatError(f"Preset to write at {str(preset_dir)!r}", problem, written_formats())
     if max_shard_size is not None and not is_amount(max_shard_size):
         problem = f"max_shard_size={max_shard_size!r} is not a finite number above 0"
         raise PresetSaveError(preset_dir, problem, "Give a number of gigabytes, or None for a single file")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PREFIX = 8
 """Bytes at the start of a file that give the length of its header."""
 LengthOf = Callable[[bytes], int]
-"""Function from the first bytes of a file to the length of its header in bytes."""
+"""Function from the first bytes of a file to the length of its header in bytes, as far as they tell."""
 
 
 def write_header_stub(
@@ -30,11 +30,11 @@ def write_header_stub(
         CacheError: the file system of temporary files is full, or has no files of this length.
     """
     first = source.read_range(handle, file, 0, min(PREFIX, file.size))
-    length = min(length_of(first), file.size)
-    rest = source.read_range(handle, file, len(first), length) if length > len(first) else b""
+    while (length := min(length_of(first), file.size)) > len(first):
+        first += source.read_range(handle, file, len(first), length)
     try:
         with target.open("wb") as stream:
-            stream.write(first + rest)
+            stream.write(first)
             stream.truncate(file.size)
     except OSError as error:
         target.unlink(missing_ok=True)

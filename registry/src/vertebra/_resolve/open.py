@@ -11,10 +11,12 @@ from vertebra._configuration.settings import settings
 from vertebra._discovery.extras import handle_to_install
 from vertebra._resolve import candidates
 from vertebra._resolve.failover import FAILOVER_ERRORS, Failover
+from vertebra._resolve.listing import named_file
 from vertebra._resolve.locked_plugins import check_plugins
 from vertebra._resolve.lockfile import locked_preset, lockfile_path
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._resolve.signatures import trusted_keys
+from vertebra._resolve.unpacked import unpacked
 from vertebra._system.user_paths import similar_folders
 from vertebra.errors import (
     LockError,
@@ -53,6 +55,7 @@ def open_folder(
         PresetNotFoundError: no candidate has the preset.
         PresetRefusedError: a policy plugin refused the preset.
         SignatureError: the preset must be signed, and is not, by another key, or has other files.
+        WeightsFileError: the preset is a single file in a `FileFormat`, which is unsound.
     """
     preset = _arguments.preset("from_preset", preset)
     requested, trusted = str(preset), trusted_keys(keys)
@@ -62,9 +65,12 @@ def open_folder(
     if entry is not None and entry.handle is not None:
         _check_name(requested, entry.handle)
     failover = Failover(candidates.candidate_handles(preset, entry.handle if entry else None))
+    folder = None
     with contextlib.suppress(*FAILOVER_ERRORS):
-        return PresetFolder(requested, failover, entry, trusted)
-    raise _no_candidate(requested, failover.failures)
+        folder = PresetFolder(requested, failover, entry, trusted)
+    if folder is None:
+        raise _no_candidate(requested, failover.failures)
+    return unpacked(folder)
 
 
 def _check_name(requested: str, locked: PresetHandle) -> None:
@@ -77,7 +83,8 @@ def _check_name(requested: str, locked: PresetHandle) -> None:
         variants = candidates.handle_variants(requested)
     except PresetNotFoundError:  # such as an id of a plugin that is not installed
         return
-    if not any(candidates.is_revision(locked, handle) for handle in variants):
+    folders = [named[0] for handle in variants if (named := named_file(handle)) is not None]
+    if not any(candidates.is_revision(locked, handle) for handle in (*variants, *folders)):
         problem = f"it maps {requested!r} to {locked}, which is another preset"
         remedy = (
             "Use it with the mirror that it was created with, or lock the preset again with: vertebra lock --update"

@@ -15,13 +15,15 @@ from vertebra._cache.layout import key_of
 from vertebra._configuration.settings import settings
 from vertebra._resolve.candidates import ask_policies, is_revision, source_of
 from vertebra._resolve.failover import FAILOVER_ERRORS, Failover
-from vertebra._resolve.filenames import shown, unsafe_names
+from vertebra._resolve.filenames import shown
 from vertebra._resolve.header_stub import LengthOf, write_header_stub
 from vertebra._resolve.listed_identity import changed_file, was_written_to
+from vertebra._resolve.listing import named_file, only, unusable
 from vertebra._resolve.lockfile import LockedPreset, list_files, verify_locked
 from vertebra._resolve.signatures import signed_preset
 from vertebra._system.file_identity import Identity, identity_of
 from vertebra._system.foreign_json import ForeignDocument, read_foreign_json
+from vertebra._weights.single_file import SingleFileKind
 from vertebra.errors import (
     HandleError,
     OfflineError,
@@ -38,7 +40,6 @@ from vertebra.file_names import CONFIG
 from vertebra.handles import PresetHandle
 from vertebra.interfaces import LocalSource
 from vertebra.specs import PresetFile
-from vertebra.specs.presets import MOST_FILES
 
 
 class PresetFolder:
@@ -50,6 +51,9 @@ class PresetFolder:
         locked: The lockfile's entry, or None if the preset is not locked.
         keys: The keys of which one must have signed the preset, or none if it needs no signature.
     """
+
+    single_file: SingleFileKind | None = None
+    """The kind of the one file that is the whole preset, if it is in a format of such files; see `unpacked`."""
 
     def __init__(
         self, requested: str, failover: Failover, locked: LockedPreset | None = None, keys: Sequence[Path] = ()
@@ -71,6 +75,21 @@ class PresetFolder:
         self._headers: Path | None = None
 
     def _open(self, candidate: PresetHandle) -> None:
+        named = self._named(candidate)
+        try:
+            self._list(candidate) if named is None else self._list(*named)
+        except (PresetNotFoundError, HandleError) as error:
+            if named is None:
+                raise
+            with contextlib.suppress(PresetNotFoundError, HandleError):  # a folder may have such a name, too
+                return self._list(candidate)
+            raise error from None
+
+    def _named(self, candidate: PresetHandle) -> tuple[PresetHandle, str] | None:
+        """Returns the folder and the name of a file that is a whole preset, if a remote handle names one."""
+        return named_file(candidate) if source_of(candidate, self.requested).is_remote else None
+
+    def _list(self, candidate: PresetHandle, name: str | None = None) -> None:
         self._resolve(candidate)
         with self._attribute_errors():
             listed = list_files(self._access, self.handle, self._locked)
@@ -78,7 +97,8 @@ class PresetFolder:
         if self._keys:
             self._locked = self._signed(listed)
             listed = list(self._locked.files)
-        self.left_out = _unusable(self.handle, listed)
+        listed = listed if name is None else only(name, listed, self.handle)
+        self.left_out = unusable(self.handle, listed)
         self.files = [file for file in listed if shown(file.name) not in self.left_out]
 
     def _signed(self, listed: Sequence[PresetFile]) -> LockedPreset:
@@ -190,7 +210,7 @@ class PresetFolder:
 
     def _fetch_locked(self, files: Sequence[PresetFile], candidate: PresetHandle | None = None) -> list[Path]:
         if candidate is not None:
-            self._resolve(candidate)
+            self._resolve((self._named(candidate) or (candidate,))[0])
         is_signed, fetch = bool(self._locked and self._locked.is_signed), partial(self._fetch, files)
         return verify_locked(self.handle, files, fetch, in_cache=self.source.is_remote, is_signed=is_signed)
 
@@ -318,20 +338,6 @@ class PresetFolder:
     def changed_file(self) -> str | None:
         """Returns the name of a file that changed since the listing, or None if there is none."""
         return changed_file(self.files)
-
-
-def _unusable(handle: PresetHandle, files: Sequence[PresetFile]) -> dict[str, str]:
-    """Returns the reason for each file that must not be used, by its name as it is shown.
-
-    Raises:
-        PresetConfigError: there are too many files.
-    """
-    if len(files) > MOST_FILES:
-        problem = f"it lists {len(files):,} files; at most {MOST_FILES:,} are allowed"
-        raise PresetConfigError(f"Preset {str(handle)!r}", problem, "Remove files, or use another preset")
-    reasons = unsafe_names([file.name for file in files])
-    reasons |= {file.name: file.problem for file in files if file.problem is not None}
-    return {shown(name): reasons[name] for name in sorted(reasons)}
 
 
 def config_error(folder: PresetFolder, problem: str, remedy: str = "") -> PresetConfigError:

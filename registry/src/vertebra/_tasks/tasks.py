@@ -56,7 +56,7 @@ def describe_uses(
     files = SmallFiles(description.folder, download)
     found = find_tokenizer(files) if tokenizer else FoundTokenizer()
     preset = DescribedPreset(
-        description.format, description.backbone, description.arguments, files, tensors, found.tokenizer
+        description.format_of_files, description.backbone, description.arguments, files, tensors, found.tokenizer
     )
     described, problems = _describe_tasks(preset)
     return PresetUses(described, problems, found, files)

@@ -39,9 +39,11 @@ def tensor_of(runtime: Runtime, checkpoint: Checkpoint, rule: TensorRule, shape:
     stored = checkpoint.view(rule.tensor)
     array = take(rule, stored, shape)
     tensor = runtime.tensor(array, dtype)
-    start = checkpoint.entries[rule.tensor].start + array.ctypes.data - stored.ctypes.data  # of a part, for example
+    entry = checkpoint.entries[rule.tensor]
+    start = entry.start + array.ctypes.data - stored.ctypes.data  # of a part, for example
     is_viewed = (
-        array.dtype.name == dtype
+        not entry.is_encoded
+        and array.dtype.name == dtype
         and np.may_share_memory(array, stored)
         and runtime.can_view(start, array.flags.c_contiguous)
     )

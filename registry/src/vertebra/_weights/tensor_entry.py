@@ -28,6 +28,8 @@ class TensorEntry:
     """Offset of the first byte in the file."""
     size: int
     """Bytes."""
+    is_encoded: bool = False
+    """Whether the bytes are not the values, which are made of them in new memory."""
 
 
 @dataclass(frozen=True, slots=True)

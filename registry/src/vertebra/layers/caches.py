@@ -115,7 +115,10 @@ class Decoding:
         return seen[0], seen[1]
 
     def _stored(self, before: Any, new: Any, window: int | None) -> tuple[Any, Any]:
-        """Returns slots with new tokens in them, and the tokens that the new ones see: `(batch, heads, tokens, width)`."""
+        """Returns slots with new tokens in them, and the tokens that the new ones see.
+
+        All have shape `(batch, heads, tokens, width)`.
+        """
         write, length, count = runtimes.bind().write_slots, self._layout.length(window), new.shape[2]
         if self._is_first and not (self._layout.is_ring(window) and count > length):
             return write(before, ops.zeros((), "int32"), new), new

@@ -1,4 +1,4 @@
-"""Caches of keys and values, with which a decoder computes each token once: their sizes, as data of the architecture."""
+"""Caches of keys and values, with which a decoder computes each token once: their sizes, by the architecture."""
 
 from __future__ import annotations
 

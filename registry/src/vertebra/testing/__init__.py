@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vertebra.testing import tiny_plugin as tiny_plugin
     from vertebra.testing.backbones import BackboneSuite as BackboneSuite
     from vertebra.testing.commands import CommandSuite as CommandSuite
+    from vertebra.testing.formats import FileFormatSuite as FileFormatSuite
     from vertebra.testing.formats import FormatSuite as FormatSuite
     from vertebra.testing.memory import MemorySource as MemorySource
     from vertebra.testing.plugins import PluginSuite as PluginSuite
@@ -34,6 +35,7 @@ __all__ = [
     "BackboneSuite",
     "CommandSuite",
     "Faults",
+    "FileFormatSuite",
     "FormatSuite",
     "MemorySource",
     "PluginSuite",
@@ -55,6 +57,7 @@ _HOMES = {
     "BackboneSuite": "backbones",
     "CommandSuite": "commands",
     "Faults": "remote_sources",
+    "FileFormatSuite": "formats",
     "FormatSuite": "formats",
     "MemorySource": "memory",
     "PluginSuite": "plugins",

@@ -291,7 +291,7 @@ class Task(TaskAdapters, TaskStream, SampledTask, TaskPresets, KerasAssets, vert
     @classmethod
     def task_name(cls) -> str:
         """Returns the name of the task, without that of an architecture."""
-        return next(base.__name__ for base in cls.__mro__ if vars(base).get("head_task") or base.__base__ is Task)
+        return next(base.__name__ for base in cls.__mro__ if vars(base).get("head_task") or Task in base.__bases__)
 
     def named_weights(self) -> dict[str, Any]:
         """Returns each weight by name: those of the backbone below `backbone/`, and those of the head."""

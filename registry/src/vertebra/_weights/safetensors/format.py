@@ -87,7 +87,7 @@ def open_header(path: Path) -> Header:
 
 def header_end(first: bytes) -> int:
     """Returns the offset of a header's end, from the first eight bytes of the file; limited to the longest header."""
-    return 8 + min(int.from_bytes(first, "little"), _MOST_HEADER_BYTES)
+    return 8 + min(int.from_bytes(first[:8], "little"), _MOST_HEADER_BYTES)
 
 
 def read_header(path: Path, file: IO[bytes]) -> Header:

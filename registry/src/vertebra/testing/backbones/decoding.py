@@ -21,7 +21,7 @@ _FEWER = 2
 
 
 class DecodingRules(BackboneFixtures):
-    """The rules for architectures that declare what they cache."""
+    """The rules for architectures that declare a cache."""
 
     @rule("BB-21")
     def test_new_tokens_are_computed_as_with_all_others(

@@ -1,4 +1,4 @@
-"""The classes that a plugin author subclasses: `LocalSource`, `PresetFormat`, `SignatureScheme` and `Runtime`.
+"""The classes of plugin authors: `LocalSource`, `PresetFormat`, `FileFormat`, `SignatureScheme` and `Runtime`.
 
 `vertebra.translations` has the class of translations, and `vertebra.strategies` that of LoRA strategies. Subclasses are
 final: to vary one, wrap it in another class.
@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from vertebra.errors import PresetAccessError
+from vertebra.interfaces.formats import FileFormat as FileFormat
+from vertebra.interfaces.formats import PresetFormat as PresetFormat
 from vertebra.translations import Translation as Translation
 
 if TYPE_CHECKING:
@@ -98,47 +100,6 @@ class LocalSource(PresetSource):
         Raises:
             PresetNotFoundError: the preset has no such file.
         """
-
-
-class PresetFormat:
-    """A format of presets: a folder with a `config.json` that has a mark of its own, and safetensors weights.
-
-    The weights are in `model.safetensors`, or in shards with a `model.safetensors.index.json`. An architecture is read
-    and written in the format if its `BackboneSpec` has a `FormatSpec` under the format's name: its translation has the
-    fields of the config and the names of the tensors.
-
-    Examples:
-        >>> class TimmFormat(PresetFormat):  # {"architecture": "vit_base_patch16_224", "num_classes": 0, ...}
-        ...     name = "timm"
-        ...     identifier_field = "architecture"
-    """
-
-    name: ClassVar[str]
-    """Name of the format: lower-case letters, digits, `-` and `_`."""
-    identifier_field: ClassVar[str | None] = None
-    """The field of a config that names the architecture by one of the `identifiers` of a `FormatSpec`; None if no field
-    at the top does, so that the class defines `identifier` and `config`."""
-
-    def identifier(self, config: Mapping[str, Any]) -> str | None:
-        """Returns the name of the architecture in a config, or None if the config is not in this format.
-
-        It is called with configs of any origin that are in no built-in format.
-        """
-        value = config.get(self.identifier_field) if self.identifier_field else None
-        return value if isinstance(value, str) else None
-
-    def fields(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Returns the part of a config that a translation reads: by default, the whole config."""
-        return config
-
-    def config(self, identifier: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the config to write for the fields that a translation returns; `identifier` and `fields` read it.
-
-        Args:
-            identifier: The first of the architecture's identifiers.
-            fields: The result of `Translation.config`, which may override the identifier.
-        """
-        return ({self.identifier_field: identifier} if self.identifier_field else {}) | dict(fields)
 
 
 class SignatureScheme(ABC):
@@ -305,7 +266,7 @@ class Runtime(ABC):
     def compile_step(self, model: Any, step: Callable[[Any, Any], tuple[Any, Any]]) -> Callable[[], Callable[..., Any]]:
         """Returns a function that binds a step of a loop to the present variables of a model.
 
-        What it returns is called as `(inputs, state) -> (outputs, state)`, any number of times, and may use the memory
+        The bound step is called as `(inputs, state) -> (outputs, state)`, any number of times, and may use the memory
         of the state that it gets for the one that it returns. Without a compiler, it is the step itself.
 
         Args:
@@ -315,7 +276,7 @@ class Runtime(ABC):
         return lambda: step
 
     def pack(self, program: Callable[..., Any]) -> Callable[..., Any]:
-        """Returns a function that `compile` or `compile_step` returned, for weights that do not change while it is used.
+        """Returns a function of `compile` or `compile_step` for weights that do not change as long as it is used.
 
         It may hold copies of the weights in another layout.
         """

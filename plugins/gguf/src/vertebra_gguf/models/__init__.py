@@ -1,0 +1,1 @@
+"""The architectures of GGUF files, in the words of transformers."""

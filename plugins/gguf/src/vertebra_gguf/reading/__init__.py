@@ -1,0 +1,1 @@
+"""The bytes of a GGUF file: the header, and the values of tensors."""

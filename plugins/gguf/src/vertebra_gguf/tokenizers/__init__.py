@@ -1,0 +1,1 @@
+"""The tokenizers of GGUF files, as the files of other libraries."""
