@@ -218,9 +218,10 @@ def count(model):
     return {"added": sum(map(found.get, adapters)), "trained": sum(map(found.get, trained))}
 
 
-def generate(folder, prompts, count):
+def generate(folder, prompts, count, attention=None):
     """Returns the greedy answers of a checkpoint to prompts, which are padded on the left, of `count` tokens each."""
-    model, length = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="float32"), max(map(len, prompts))
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="float32", attn_implementation=attention)
+    length = max(map(len, prompts))
     ids = torch.tensor([[0] * (length - len(prompt)) + prompt for prompt in prompts])
     mask = torch.tensor([[0] * (length - len(prompt)) + [1] * len(prompt) for prompt in prompts])
     model.generation_config.eos_token_id = None
