@@ -31,6 +31,12 @@ def load(folder, inputs, model="AutoModel", attention=None, call=None):
     return {"outputs": compute(loaded, inputs, call), "report": report, "dtype": dtype}
 
 
+def load_gguf(folder, file, inputs, config):
+    """Loads a GGUF file in float32, with fields of the config that it has and transformers ignores."""
+    loaded = transformers.AutoModel.from_pretrained(folder, gguf_file=file, dtype=torch.float32, **config)
+    return {"outputs": compute(loaded, inputs), "model_type": loaded.config.model_type}
+
+
 def create(folder, inputs, model, config, dtype="float32", max_shard_size="1GB"):
     """Saves a model with random weights; returns the outputs of its base model, computed in float32."""
     torch.manual_seed(0)
@@ -300,6 +306,7 @@ def compute(model, inputs, call=None):
 if __name__ == "__main__":
     serve(
         load=load,
+        load_gguf=load_gguf,
         create=create,
         create_wrapped=create_wrapped,
         adapt=adapt,
