@@ -139,6 +139,11 @@ def read_config_text(text):
         return read_config(folder)
 
 
+def defaults():
+    """Returns the options of `generate` that neither a config nor a call gives."""
+    return transformers.GenerationConfig._get_default_generation_params()
+
+
 if __name__ == "__main__":
     serve(
         generate=generate,
@@ -148,5 +153,6 @@ if __name__ == "__main__":
         read_templates=read_templates,
         save_config=save_config,
         read_config=read_config,
+        defaults=defaults,
         read_config_text=read_config_text,
     )

@@ -9,14 +9,17 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
 
-MOST_STEPS = 1_000_000
-"""Turns of loops, calls and filters of one conversation."""
+MOST_STEPS = 200_000
+"""Turns of loops, calls and filters, in addition to one for each character of the conversation."""
 MOST_SECONDS = 10.0
 MOST_CHARACTERS = 4_000_000
 """Characters of a text or list, in addition to four times those of the conversation."""
 _MOST_BITS = 4096
 _ITEM = 16
 """As many characters an item of a list counts."""
+
+
+_ITEMS_OF_A_STEP = 8
 
 
 class LimitError(Exception):
@@ -34,12 +37,13 @@ class Budget:
 
     def __init__(self, inputs: Any, now: datetime | None = None, marks: tuple[str, str] | None = None) -> None:
         self.now, self.marks = now, marks
-        self._steps, self._deadline = MOST_STEPS, time.monotonic() + MOST_SECONDS
+        self._deadline = time.monotonic() + MOST_SECONDS
         self._known: dict[int, int] = {}
         """The weights of the lists and dicts that the template gets, by identity."""
         self._inputs = inputs
-        self._most = 2**62
-        self._most = MOST_CHARACTERS + 4 * self._remember(inputs)
+        self._steps = self._remember(inputs)
+        self._most = MOST_CHARACTERS + 4 * self._steps
+        self._steps += MOST_STEPS
 
     def tick(self) -> None:
         """Counts a step.
@@ -47,9 +51,7 @@ class Budget:
         Raises:
             LimitError: there were too many, or they took too long.
         """
-        self._steps -= 1
-        if self._steps < 0:
-            raise LimitError(f"it takes more than {MOST_STEPS:,} steps")
+        self._spend(1)
         if time.monotonic() > self._deadline:
             raise LimitError(f"it takes longer than {MOST_SECONDS:g} seconds")
 
@@ -66,9 +68,10 @@ class Budget:
 
     def weight(self, value: Any) -> int:
         """Returns the number of characters of a value, of which an item of a list counts as several."""
-        total, rest = 0, [value]
+        total, seen, rest = 0, 0, [value]
         while rest:
             item = rest.pop()
+            seen += 1
             if isinstance(item, str):
                 total += len(item)
             elif id(item) in self._known:
@@ -80,6 +83,7 @@ class Budget:
                 rest += item
             total += _ITEM
             self.allow(total + len(rest))
+        self._spend(seen // _ITEMS_OF_A_STEP)
         return total
 
     def allow(self, size: int) -> None:
@@ -105,6 +109,11 @@ class Budget:
             self.allow(total)
             found.append(piece)
         return "".join(found)
+
+    def _spend(self, steps: int) -> None:
+        self._steps -= steps
+        if self._steps < 0:
+            raise LimitError("it takes too many steps")
 
     def _remember(self, value: Any) -> int:
         if isinstance(value, str):

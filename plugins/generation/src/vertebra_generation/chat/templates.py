@@ -16,7 +16,7 @@ from vertebra_generation.chat.errors import ChatTemplateError, NoChatTemplateErr
 from vertebra_generation.chat.rendering import ChatTemplate, Rendered
 
 _CONFIG = "tokenizer_config.json"
-_FILE, _FOLDER, _SUFFIX = "chat_template.jinja", "chat_templates/", ".jinja"
+_FILE, _FOLDER, _SUFFIX = "chat_template.jinja", "additional_chat_templates/", ".jinja"
 _DEFAULT, _FOR_TOOLS = "default", "tool_use"
 _MOST_BYTES = 2 * 2**20
 
