@@ -26,6 +26,8 @@ HUGE = {
     "nested tuple": GROWING % ("()", "(ns.x, ns.x)"),
     "captured": GROWING % ("'ab'", "ns.x")
     + "{% set y %}{% for i in range(9999) %}{{ 'abc' * 9999 }}{% endfor %}{% endset %}",
+    "many texts": "".join(f"{{% set x{i} = 'abc' * 999999 %}}" for i in range(500)),
+    "many lists": "".join(f"{{% set x{i} = [1] * 99999 %}}" for i in range(500)),
     "output": "{% for i in range(99999) %}{{ 'abc' * 9999 }}{% endfor %}",
     "macro": "{% macro f() %}{{ 'abc' * 99999 }}{% endmacro %}{% for i in range(9999) %}{{ f() }}{% endfor %}",
     "loops": "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",

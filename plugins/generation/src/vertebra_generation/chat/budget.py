@@ -9,11 +9,13 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
 
-MOST_STEPS = 200_000
+MOST_STEPS = 50_000
 """Turns of loops, calls and filters, in addition to one for each character of the conversation."""
 MOST_SECONDS = 10.0
 MOST_CHARACTERS = 4_000_000
 """Characters of a text or list, in addition to four times those of the conversation."""
+MOST_TOGETHER = 40_000_000
+"""Characters of all texts and lists together, in addition to 256 times those of the conversation."""
 _MOST_BITS = 4096
 _ITEM = 16
 """As many characters an item of a list counts."""
@@ -43,6 +45,7 @@ class Budget:
         self._inputs = inputs
         self._steps = self._remember(inputs)
         self._most = MOST_CHARACTERS + 4 * self._steps
+        self._together = MOST_TOGETHER + 256 * self._steps
         self._steps += MOST_STEPS
 
     def tick(self) -> None:
@@ -58,12 +61,12 @@ class Budget:
     def measured(self, value: Any) -> Any:
         """Returns a value that is not too large."""
         if isinstance(value, str):
-            self.allow(len(value))
+            self._make(len(value))
         elif isinstance(value, int):
             if value.bit_length() > _MOST_BITS:
                 raise LimitError("it computes a number of too many digits")
         elif isinstance(value, list | tuple | dict):
-            self.weight(value)
+            self._make(self.weight(value))
         return value
 
     def weight(self, value: Any) -> int:
@@ -108,7 +111,14 @@ class Budget:
             total += len(piece)
             self.allow(total)
             found.append(piece)
+        self._make(total)
         return "".join(found)
+
+    def _make(self, size: int) -> None:
+        self.allow(size)
+        self._together -= size
+        if self._together < 0:
+            raise LimitError("its texts and lists are too long together")
 
     def _spend(self, steps: int) -> None:
         self._steps -= steps
