@@ -5,6 +5,7 @@ import json
 import tempfile
 from pathlib import Path
 
+import jinja2
 import torch
 import transformers
 from serving import serve
@@ -91,7 +92,10 @@ def render(template, conversation, **options):
         options |= {"tokenize": True, "return_dict": True, "return_assistant_tokens_mask": True}
         found = tokenizer.apply_chat_template(conversation, **options)
         return {"ids": found["input_ids"], "mask": found["assistant_masks"]}
-    return tokenizer.apply_chat_template(conversation, tokenize=False, **options)
+    try:
+        return {"text": tokenizer.apply_chat_template(conversation, tokenize=False, **options)}
+    except Exception as error:
+        return {"error": str(error), "raised": type(error) is jinja2.exceptions.TemplateError}
 
 
 def byte_tokenizer():
