@@ -10,6 +10,8 @@ import numpy as np
 
 from vertebra import TaskExport, TaskPreset, TextSample
 from vertebra.errors import ArgumentError, FormatLimitError
+from vertebra_generation.chat.templates import ChatTemplates
+from vertebra_generation.chats import Chats
 from vertebra_generation.generating import TextGeneration
 from vertebra_generation.scores import TextScores
 from vertebra_generation.task_files import kerashub, transformers
@@ -18,7 +20,7 @@ from vertebra_text import StoredTask, Task, TextPreprocessor
 
 
 @keras.saving.register_keras_serializable("vertebra_generation")
-class CausalLM(TextGeneration, TextScores, TextTraining, Task):
+class CausalLM(Chats, TextGeneration, TextScores, TextTraining, Task):
     """Predicts the next token of a text.
 
     The output has shape (batch, length, vocabulary), in logits.
@@ -42,6 +44,7 @@ class CausalLM(TextGeneration, TextScores, TextTraining, Task):
         head = _head(backbone) if own_head else None
         # `compile` asks for them; the layers are not registered a second time.
         self.__dict__.update(_lm_head=head, _scores=None, _packs=False, _has_told=False)
+        self.__dict__.update(_chat_templates=ChatTemplates({}), _is_own_template=False)
         self.__dict__.update(_generator=None, _generation_options=None)
         outputs = _logits(backbone, head, backbone(backbone.input))
         super().__init__(backbone, outputs, preprocessor, {"own_head": own_head}, **kwargs)

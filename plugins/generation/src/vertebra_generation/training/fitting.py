@@ -11,7 +11,6 @@ import keras
 
 import vertebra
 from vertebra import layers
-from vertebra.errors import ArgumentError
 from vertebra_generation.training.batches import packed_or_not, packed_rows, with_next_tokens
 from vertebra_generation.training.encoding import Encoded, arrays, cut, encoded, require_text
 from vertebra_generation.training.examples import Example, example_of, rows_of_table
@@ -27,6 +26,7 @@ class TextTraining:
     tokenizer: Any
     input: Any
     require_tokenizer: Any
+    chat_templates: Any
     _packs: bool
     _has_told: bool
 
@@ -52,7 +52,9 @@ class TextTraining:
         return [example_of(item, self._rendered, f"texts[{number}]") for number, item in enumerate(items)]
 
     def _rendered(self, messages: Sequence[Any], fields: Mapping[str, Any]) -> Example:
-        raise ArgumentError("CausalLM", "messages", messages, "a tokenizer with a chat template")
+        """Returns the text of a chat, in which the assistant's messages count; its template has `fields` as variables."""
+        found = self.chat_templates.render_with_spans(messages, **fields)
+        return Example(found.text, tuple(found.spans), is_rendered=True)
 
     def columns(self, x: Any, y: Any) -> Any:
         names = getattr(x, "column_names", None) or (list(x) if isinstance(x, Mapping) else ())
