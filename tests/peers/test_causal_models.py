@@ -37,7 +37,8 @@ CONFIGS = {
 WITHOUT_A_SECOND_MATRIX = ("gpt2", "gemma", "gemma2", "gemma3_text")
 """Architectures whose token embedding has no matrix for logits: the task has it."""
 MODELS = [(model_type, tied) for model_type in CONFIGS for tied in (True, False)]
-PACKED = [(model_type, True, True) for model_type in CONFIGS]
+TRAINED = [(model_type, True) for model_type in CONFIGS] + [("gpt2", False), ("llama", False)]
+PACKED = [("gpt2", True, True), ("gemma2", True, True), ("llama", True, True)]
 each_model = pytest.mark.parametrize(("model_type", "tied"), MODELS)
 MODEL = "AutoModelForCausalLM"
 
@@ -124,7 +125,7 @@ def test_scores(model_type, made, causal_peer):
     agree(lm.score(PAIRS), [sum(one) for one in theirs], 1e-4)
 
 
-@pytest.mark.parametrize(("model_type", "tied", "packing"), [(*one, False) for one in MODELS] + PACKED)
+@pytest.mark.parametrize(("model_type", "tied", "packing"), [(*one, False) for one in TRAINED] + PACKED)
 def test_losses_of_training_on_completions(model_type, tied, packing, made, causal_peer):
     """Each step of gradient descent has the loss that transformers has with labels of -100 for prompts and padding."""
     folder = made(model_type, tied)
@@ -135,6 +136,28 @@ def test_losses_of_training_on_completions(model_type, tied, packing, made, caus
     lm.compile(keras.optimizers.SGD(0.05))
     options = {"epochs": 4, "batch_size": 3, "shuffle": False, "packing": packing, "verbose": 0}
     ours = lm.fit(*map(list, zip(*PAIRS, strict=True)), **options).history["loss"]
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+
+
+TEMPLATE = (
+    "{% for message in messages %}{{ message.role }}: {% if message.role == 'assistant' %}{% generation %}"
+    "{{ message.content }}.{% endgeneration %}{% else %}{{ message.content }}{% endif %};{% endfor %}"
+)
+CHATS = [
+    [{"role": "user", "content": "a fox"}, {"role": "assistant", "content": "the quick fox"}],
+    [{"role": "user", "content": "dog"}, {"role": "assistant", "content": "lazy"}, {"role": "user", "content": "a"}],
+]
+
+
+@pytest.mark.parametrize("packing", [False, True])
+def test_losses_of_training_on_chats(packing, made, causal_peer):
+    folder = made("llama")
+    options = {"chats": CHATS, "template": TEMPLATE, "rate": 0.05, "steps": 4}
+    theirs = causal_peer("train_on_chats", folder=folder, **options)
+    lm = vertebra.models.CausalLM.from_preset(folder)
+    lm.chat_templates, lm.preprocessor.sequence_length = TEMPLATE, 64
+    lm.compile(keras.optimizers.SGD(0.05))
+    ours = lm.fit(CHATS, epochs=4, batch_size=2, shuffle=False, packing=packing, verbose=0).history["loss"]
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)
 
 
