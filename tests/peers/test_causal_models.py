@@ -13,7 +13,7 @@ from vertebra.cli import main
 from .conftest import TOLERANCE, Peer
 from .test_kerashub_tasks import kerashub_tasks  # noqa: F401
 from .test_tasks import text_peer  # noqa: F401
-from .test_tokenizers import GEMMA
+from .test_tokenizers import GEMMA, SPM_BPE
 
 pytestmark = pytest.mark.keras
 
@@ -177,7 +177,10 @@ SIZES = {"vocabulary_size": 320, "num_layers": 2, "hidden_dim": 16, "intermediat
 ARCHITECTURES = {
     "GPT2": SIZES | {"num_heads": 2, "max_sequence_length": 48},
     "Gemma": SIZES | {"num_query_heads": 2, "num_key_value_heads": 1, "head_dim": 8},
+    "Llama": SIZES | {"num_query_heads": 2, "num_key_value_heads": 1},
+    "Mistral": SIZES | {"num_query_heads": 2, "num_key_value_heads": 1, "sliding_window": 4},
 }
+KINDS_OF_TOKENIZERS = {"GPT2": "gpt2", "Gemma": json.dumps(GEMMA), "Llama": json.dumps(SPM_BPE)}
 
 
 @pytest.fixture(scope="session")
@@ -186,10 +189,10 @@ def files_of(tokenizer_peer, tmp_path_factory):
 
     def files(architecture):
         folder = tmp_path_factory.mktemp(architecture)
-        kind = "gpt2" if architecture == "GPT2" else json.dumps(GEMMA)
+        kind = KINDS_OF_TOKENIZERS.get(architecture, KINDS_OF_TOKENIZERS["Llama"])
         tokenizer_peer("train", folder=str(folder), kind=kind, texts=TEXTS * 30, size=300)
-        if architecture == "Gemma":
-            return {"proto": str(folder / GEMMA["file"])}
+        if architecture != "GPT2":
+            return {"proto": str(folder / SPM_BPE["file"])}
         return {"vocabulary": str(folder / "vocab.json"), "merges": str(folder / "merges.txt")}
 
     return files
