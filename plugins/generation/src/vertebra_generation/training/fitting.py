@@ -52,7 +52,7 @@ class TextTraining:
         return [example_of(item, self._rendered, f"texts[{number}]") for number, item in enumerate(items)]
 
     def _rendered(self, messages: Sequence[Any], fields: Mapping[str, Any]) -> Example:
-        """Returns the text of a chat, in which the assistant's messages count; its template has `fields` as variables."""
+        """Returns the text of a chat, in which the assistant's messages count; `fields` are its variables."""
         found = self.chat_templates.render_with_spans(messages, **fields)
         return Example(found.text, tuple(found.spans), is_rendered=True)
 
