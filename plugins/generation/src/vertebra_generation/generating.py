@@ -37,25 +37,8 @@ class TextGeneration:
     tokenizer: Any
     backbone: Any
     lora_rows: Any
+    generation_options: GenerationOptions
     _generator: Generator | None
-    _generation_options: GenerationOptions | None
-
-    @property
-    def generation_options(self) -> GenerationOptions:
-        """The options of `generate` that a call does not give: those of the preset, and the tokenizer's end token.
-
-        They can be set.
-        """
-        if self._generation_options is None:
-            end = getattr(self.tokenizer, "end_token_id", None)
-            return GenerationOptions(stop_tokens=() if end is None else (end,))
-        return self._generation_options
-
-    @generation_options.setter
-    def generation_options(self, options: GenerationOptions) -> None:
-        if not isinstance(options, GenerationOptions):
-            raise ArgumentError("CausalLM", "generation_options", options, "a GenerationOptions")
-        self.__dict__["_generation_options"] = options
 
     def generate(
         self,
