@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vertebra import tasks
+from vertebra._tasks.caches import cache_of_architecture
 from vertebra.errors import ArgumentError
 from vertebra.specs import CacheLayout
 
@@ -16,7 +16,7 @@ PROMPT_TOKENS, NEW_TOKENS = 512, 256
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """What is to be generated at once."""
+    """The lengths of a text that is to be generated, and how often at once."""
 
     rows: int = 1
     """Number of sequences: prompts, times answers or beams for each."""
@@ -55,7 +55,7 @@ def plan_cache(
     Args:
         backbone: Name of the backbone's class.
         arguments: Arguments of its constructor.
-        lengths: What is generated.
+        lengths: Those of the text.
         itemsize: Size of a number in bytes.
         is_compiled: Whether the runtime compiles each shape.
 
@@ -63,7 +63,7 @@ def plan_cache(
         ArgumentError: the architecture declares no cache, or the prompt is longer than the backbone allows.
         KeyError: an argument is missing.
     """
-    layers = tasks.cache_of_architecture(backbone, arguments)
+    layers = cache_of_architecture(backbone, arguments)
     if layers is None:
         expected = "a preset of a decoder whose architecture declares a cache, such as GPT2Backbone"
         raise ArgumentError("vertebra plan", "--generate", backbone, expected)
