@@ -123,9 +123,7 @@ def test_internals_are_out_of_reach(source):
         text = render(source)
     except ChatTemplateError:
         return
-    assert "<class" not in text
-    assert "object at" not in text
-    pytest.fail(f"the template wrote {text!r}")
+    assert not text.strip()
 
 
 def test_attributes_with_underscores_are_undefined():
