@@ -18,9 +18,9 @@ VALID += [LONGROPE, LONGROPE | {"attention_factor": 1.5}, YARN | {"truncate": Fa
 
 @pytest.mark.parametrize("scaling", [None, *VALID], ids=str)
 def test_a_scaling_is_returned_as_json(scaling):
-    assert check(scaling, WIDTH) == scaling
+    assert check(scaling, WIDTH, BASE) == scaling
     if scaling and "short_factor" in scaling:
-        assert check(scaling | {"short_factor": (1.0,) * 8}, WIDTH) == scaling
+        assert check(scaling | {"short_factor": (1.0,) * 8}, WIDTH, BASE) == scaling
 
 
 @pytest.mark.parametrize(
@@ -47,14 +47,20 @@ def test_a_scaling_is_returned_as_json(scaling):
 )
 def test_an_invalid_scaling_is_refused_by_its_field(scaling, told):
     with pytest.raises(ValueError, match=told):
-        check(scaling, WIDTH)
+        check(scaling, WIDTH, BASE)
+
+
+def test_a_type_without_a_meaning_for_the_head_is_refused():
+    for scaling, width, base in ((VALID[1], 2, BASE), (YARN, WIDTH, 1.0), (LONGROPE | {LENGTH: 1}, WIDTH, BASE)):
+        with pytest.raises(ValueError, match="expected"):
+            check(scaling, width, base)
 
 
 def test_each_type_needs_each_of_its_fields():
     for scaling in (*VALID[:4], LONGROPE):
         for name in TYPES[scaling["rope_type"]][0]:
             with pytest.raises(ValueError, match=name):
-                check({key: value for key, value in scaling.items() if key != name}, WIDTH)
+                check({key: value for key, value in scaling.items() if key != name}, WIDTH, BASE)
 
 
 def test_frequencies_without_a_scaling():
