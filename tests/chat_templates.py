@@ -287,8 +287,8 @@ TEMPLATES = {
     "macros": MACROS,
     "documents": DOCUMENTS,
     "nested blocks": NESTED_BLOCKS,
-    "chatml": """{% for message in messages %}{{'<|im_s|>' + message['role'] + '\n' + message['content'] + '<|im_e|>' + '\n'}}
-{% endfor %}{% if add_generation_prompt %}{{ '<|im_s|>assistant\n' }}{% endif %}""",
+    "chatml": """{% for message in messages %}{{'<|s|>' + message['role'] + '\n' + message['content'] + '<|e|>' + '\n'}}
+{% endfor %}{% if add_generation_prompt %}{{ '<|s|>assistant\n' }}{% endif %}""",
     "plain": "{% for m in messages %}{{ m.role ~ ': ' ~ m.content }}\n\n\n{% endfor %}  {{- '' -}}  ",
 }
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import runpy
 import tempfile
 from pathlib import Path
 
@@ -139,6 +140,17 @@ def read_config_text(text):
         return read_config(folder)
 
 
+def schema(path, name):
+    """Returns the JSON schema of a function of a module."""
+    functions = runpy.run_path(path)
+    return transformers.utils.get_json_schema(functions[name])
+
+
+def defaults():
+    """Returns the options of `generate` that neither a config nor a call gives."""
+    return transformers.GenerationConfig._get_default_generation_params()
+
+
 if __name__ == "__main__":
     serve(
         generate=generate,
@@ -148,5 +160,7 @@ if __name__ == "__main__":
         read_templates=read_templates,
         save_config=save_config,
         read_config=read_config,
+        defaults=defaults,
+        schema=schema,
         read_config_text=read_config_text,
     )

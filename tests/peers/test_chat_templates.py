@@ -4,16 +4,17 @@ import json
 
 import pytest
 
+import tool_functions
 from chat_templates import CONVERSATIONS, OPTIONS, TEMPLATES, say
 from vertebra import open_files
 from vertebra.errors import ArgumentError
 from vertebra_generation.chat.errors import ChatTemplateError
+from vertebra_generation.chat.schemas import schema_of
 from vertebra_generation.chat.templates import ChatTemplates, token_mask
 
 pytestmark = pytest.mark.keras(once=True)
 
 SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
-TOLERATED = {("qwen3", "blocks"), ("smollm3", "blocks")}
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
@@ -52,6 +53,7 @@ def test_the_tokens_of_the_assistant_are_those_of_transformers(name, conversatio
 )
 def test_templates_that_transformers_writes_are_read(template, folder, generation_peer):
     generation_peer("save_templates", folder=str(folder), template=template)
+    (folder / "config.json").write_text('{"model_type": "llama"}')
     templates = ChatTemplates.read(open_files(folder))
     assert templates.templates == (template if isinstance(template, dict) else {"default": template})
     assert generation_peer("read_templates", folder=str(folder)) == template
@@ -68,3 +70,13 @@ def test_templates_of_older_configs_are_read_as_transformers_reads_them(given, f
     expected = generation_peer("read_templates", folder=str(folder))
     assert templates.templates == (expected if isinstance(expected, dict) else {"default": expected})
     assert templates.render([say("user", "x")], tools=[{"name": "f"}]) in ("1", "B")
+
+
+@pytest.mark.parametrize("name", tool_functions.FUNCTIONS)
+def test_functions_have_the_schemas_of_transformers(name, generation_peer):
+    expected = generation_peer("schema", path=tool_functions.__file__, name=name)
+    assert schema_of("tools[0]", tool_functions.FUNCTIONS[name]) == expected
+    text = ChatTemplates({"default": "{{ tools | tojson }}"}).render(
+        [say("user", "x")], tools=[tool_functions.FUNCTIONS[name]]
+    )
+    assert json.loads(text) == [expected]

@@ -9,14 +9,19 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
 
-MOST_STEPS = 1_000_000
-"""Turns of loops, calls and filters of one conversation."""
+MOST_STEPS = 50_000
+"""Turns of loops, calls and filters, in addition to one for each character of the conversation."""
 MOST_SECONDS = 10.0
 MOST_CHARACTERS = 4_000_000
 """Characters of a text or list, in addition to four times those of the conversation."""
+MOST_TOGETHER = 40_000_000
+"""Characters of all texts and lists together, in addition to 256 times those of the conversation."""
 _MOST_BITS = 4096
 _ITEM = 16
 """As many characters an item of a list counts."""
+
+
+_ITEMS_OF_A_STEP = 8
 
 
 class LimitError(Exception):
@@ -34,12 +39,14 @@ class Budget:
 
     def __init__(self, inputs: Any, now: datetime | None = None, marks: tuple[str, str] | None = None) -> None:
         self.now, self.marks = now, marks
-        self._steps, self._deadline = MOST_STEPS, time.monotonic() + MOST_SECONDS
+        self._deadline = time.monotonic() + MOST_SECONDS
         self._known: dict[int, int] = {}
         """The weights of the lists and dicts that the template gets, by identity."""
         self._inputs = inputs
-        self._most = 2**62
-        self._most = MOST_CHARACTERS + 4 * self._remember(inputs)
+        self._steps = self._remember(inputs)
+        self._most = MOST_CHARACTERS + 4 * self._steps
+        self._together = MOST_TOGETHER + 256 * self._steps
+        self._steps += MOST_STEPS
 
     def tick(self) -> None:
         """Counts a step.
@@ -47,28 +54,27 @@ class Budget:
         Raises:
             LimitError: there were too many, or they took too long.
         """
-        self._steps -= 1
-        if self._steps < 0:
-            raise LimitError(f"it takes more than {MOST_STEPS:,} steps")
+        self._spend(1)
         if time.monotonic() > self._deadline:
             raise LimitError(f"it takes longer than {MOST_SECONDS:g} seconds")
 
     def measured(self, value: Any) -> Any:
         """Returns a value that is not too large."""
         if isinstance(value, str):
-            self.allow(len(value))
+            self._make(len(value))
         elif isinstance(value, int):
             if value.bit_length() > _MOST_BITS:
                 raise LimitError("it computes a number of too many digits")
         elif isinstance(value, list | tuple | dict):
-            self.weight(value)
+            self._make(self.weight(value))
         return value
 
     def weight(self, value: Any) -> int:
         """Returns the number of characters of a value, of which an item of a list counts as several."""
-        total, rest = 0, [value]
+        total, seen, rest = 0, 0, [value]
         while rest:
             item = rest.pop()
+            seen += 1
             if isinstance(item, str):
                 total += len(item)
             elif id(item) in self._known:
@@ -80,6 +86,7 @@ class Budget:
                 rest += item
             total += _ITEM
             self.allow(total + len(rest))
+        self._spend(seen // _ITEMS_OF_A_STEP)
         return total
 
     def allow(self, size: int) -> None:
@@ -104,7 +111,19 @@ class Budget:
             total += len(piece)
             self.allow(total)
             found.append(piece)
+        self._make(total)
         return "".join(found)
+
+    def _make(self, size: int) -> None:
+        self.allow(size)
+        self._together -= size
+        if self._together < 0:
+            raise LimitError("its texts and lists are too long together")
+
+    def _spend(self, steps: int) -> None:
+        self._steps -= steps
+        if self._steps < 0:
+            raise LimitError("it takes too many steps")
 
     def _remember(self, value: Any) -> int:
         if isinstance(value, str):

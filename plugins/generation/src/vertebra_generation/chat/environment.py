@@ -96,9 +96,9 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
             for one, other in ((left, right), (right, left)):
                 if isinstance(one, str | list | tuple) and isinstance(other, int):
                     budget.allow(budget.weight(one) * max(other, 0))
-        if operator == "**" and isinstance(left, int) and isinstance(right, int):
-            if left.bit_length() * max(right, 0) > _MOST_BITS:
-                raise LimitError("it computes a number of too many digits")
+        whole = isinstance(left, int) and isinstance(right, int)
+        if operator == "**" and whole and left.bit_length() * max(right, 0) > _MOST_BITS:
+            raise LimitError("it computes a number of too many digits")
         if operator == "%" and isinstance(left, str):
             check_format(left)
             check_sizes(right if isinstance(right, tuple) else (right,), {})
@@ -120,6 +120,8 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
             return None
 
         def formatted(*args: Any, **kwargs: Any) -> str:
+            if value.__name__ != "format":
+                raise SecurityError(f"templates may not call the method {value.__name__!r} of texts")
             check_format(value.__self__)
             check_sizes(args, kwargs)
             return wrapped(*args, **kwargs)

@@ -10,7 +10,7 @@ class ChatTemplateError(VertebraError, ValueError):
 
     Args:
         name: The name of the template, or of its file.
-        problem: What is wrong.
+        problem: Why.
         remedy: What to do.
     """
 

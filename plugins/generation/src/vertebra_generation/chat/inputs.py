@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vertebra.errors import ArgumentError
+from vertebra_generation.chat.schemas import schema_of
 
 FUNCTION = "render"
 _REASONING = ("reasoning_content", "thinking", "reasoning")
@@ -60,9 +62,15 @@ def schemas(tools: Any) -> list[dict[str, Any]] | None:
     """Returns the JSON schemas of tools.
 
     Raises:
-        ArgumentError: a tool is no JSON schema.
+        ArgumentError: a tool is neither a JSON schema nor a function that has one.
     """
-    return _dicts("tools", tools, "a JSON schema: a dict with the name, description and parameters of a function")
+    if isinstance(tools, list | tuple):
+        tools = [
+            schema_of(f"tools[{index}]", tool) if inspect.isfunction(tool) or inspect.ismethod(tool) else tool
+            for index, tool in enumerate(tools)
+        ]
+    expected = "a function, or its JSON schema: a dict with name, description and parameters"
+    return _dicts("tools", tools, expected)
 
 
 def documents(given: Any) -> list[dict[str, Any]] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from vertebra_generation.chat.errors import ChatTemplateError, NoChatTemplateErr
 from vertebra_generation.chat.rendering import ChatTemplate, Rendered
 
 _CONFIG = "tokenizer_config.json"
-_FILE, _FOLDER, _SUFFIX = "chat_template.jinja", "chat_templates/", ".jinja"
+_FILE, _FOLDER, _SUFFIX = "chat_template.jinja", "additional_chat_templates/", ".jinja"
 _DEFAULT, _FOR_TOOLS = "default", "tool_use"
 _MOST_BYTES = 2 * 2**20
 
@@ -96,7 +96,7 @@ class ChatTemplates:
         self,
         messages: Sequence[Mapping[str, Any]],
         *,
-        tools: Sequence[Mapping[str, Any]] | None = None,
+        tools: Sequence[Mapping[str, Any] | Callable[..., Any]] | None = None,
         documents: Sequence[Mapping[str, Any]] | None = None,
         add_generation_prompt: bool = False,
         continue_final_message: bool | str = False,
@@ -110,7 +110,7 @@ class ChatTemplates:
 
         Args:
             messages: Dicts with `role` and `content`.
-            tools: JSON schemas of functions that the model may call.
+            tools: Functions that the model may call, with types and docstrings, or their JSON schemas.
             documents: Documents that the model may cite, as dicts.
             add_generation_prompt: Whether the text ends with the beginning of the assistant's next message.
             continue_final_message: Whether the text ends in the middle of the last message, which the model continues;
@@ -138,7 +138,7 @@ class ChatTemplates:
         self,
         messages: Sequence[Mapping[str, Any]],
         *,
-        tools: Sequence[Mapping[str, Any]] | None = None,
+        tools: Sequence[Mapping[str, Any] | Callable[..., Any]] | None = None,
         documents: Sequence[Mapping[str, Any]] | None = None,
         chat_template: str | None = None,
         now: datetime | None = None,

@@ -36,15 +36,19 @@ class Request:
     adapters: Any = None
     """The name of a LoRA adapter, a list with one for each prompt, or None for the active ones."""
     prefix: Prefix | None = None
-    numbers: Sequence[int] = field(default_factory=tuple)
+    indices: Sequence[int] = field(default_factory=tuple)
     """The index of each prompt in the call."""
+    numbers: Sequence[int] | None = None
+    """The number of each prompt, by which draws differ, or None for its index."""
 
     def part(self, indices: Sequence[int]) -> Request:
         """Returns the request for some of the prompts."""
         adapters = self.adapters
         if isinstance(adapters, list | tuple):
             adapters = [adapters[index] for index in indices]
-        return Request([self.prompts[i] for i in indices], self.options, adapters, self.prefix, tuple(indices))
+        numbers = None if self.numbers is None else [self.numbers[index] for index in indices]
+        prompts = [self.prompts[index] for index in indices]
+        return Request(prompts, self.options, adapters, self.prefix, tuple(indices), numbers)
 
 
 class Generator:
@@ -97,7 +101,7 @@ class Generator:
         if options.method == "contrastive search":
             loop: Any = ContrastiveLoop(self._session(request, most, has_states=True), options, request.prompts)
         else:
-            numbers = np.asarray(request.numbers) * options.n
+            numbers = np.asarray(request.indices if request.numbers is None else request.numbers) * options.n
             loop = Loop(self._session(request, most), options, request.prompts, numbers.tolist(), sampler)
         for step in loop.steps():
             pieces, ended = tracker.add(step.rows, step.tokens, step.log_probs)
@@ -134,7 +138,7 @@ class Generator:
             self._most_new(request),
             request.options.n,
             self._room(request),
-            request.numbers,
+            request.indices,
         )
 
     def _most_new(self, request: Request) -> list[int]:

@@ -10,8 +10,8 @@ import numpy as np
 from keras import ops
 
 import vertebra
+from vertebra import CacheLayout
 from vertebra_generation.decoding.session import Array, Outputs
-from vertebra_generation.decoding.sizes import prompt_length_for
 from vertebra_generation.decoding.steps import Steps
 
 
@@ -68,7 +68,7 @@ class UncachedSession:
 
     def _states(self) -> tuple[Array, Array]:
         lengths = np.array([len(ids) for ids in self._ids])
-        shape = (self.rows, prompt_length_for(int(lengths.max()), self._steps.runtime.compiles_each_shape))
+        shape = (self.rows, CacheLayout.prompt_slots(int(lengths.max()), self._steps.runtime.compiles_each_shape))
         ids, mask = np.zeros(shape, "int32"), np.zeros(shape, "int32")
         for row, found in enumerate(self._ids):
             ids[row, : len(found)], mask[row, : len(found)] = found, 1
