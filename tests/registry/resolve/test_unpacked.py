@@ -176,14 +176,6 @@ def test_a_bundle_has_the_one_file(repository, tmp_path):
     assert bundled.files == 3
 
 
-@pytest.mark.keras(once=True)
-def test_a_push_uploads_the_one_file(tmp_path):
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "model.gguf").write_bytes(gguf_bytes.gpt2())
-    assert main(["push", str(tmp_path / "model"), str(tmp_path / "pushed")]) == 0
-    assert sorted(path.name for path in (tmp_path / "pushed").iterdir()) == ["README.md", "model.gguf"]
-
-
 def test_files_for_other_programs_are_those_of_the_source(repository):
     preset = "toy://org/model/model-F16.gguf"
     assert sorted(vertebra.files(preset)) == ["README.md", "model-F16.gguf", "notes/a.txt"]
