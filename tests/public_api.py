@@ -12,7 +12,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 RECORD = Path(__file__).with_name("golden") / "public_api.txt"
-PACKAGES = {"vertebra": ROOT / "registry/src/vertebra", "vertebra_text": ROOT / "plugins/text/src/vertebra_text"}
+PACKAGES = {
+    "vertebra": ROOT / "registry/src/vertebra",
+    "vertebra_text": ROOT / "plugins/text/src/vertebra_text",
+    "vertebra_generation": ROOT / "plugins/generation/src/vertebra_generation",
+}
 PROGRAMS = ("vertebra.cli", "vertebra.builtin")
 """Packages without an underscore whose interface is the command, and hooks."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef

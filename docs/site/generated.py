@@ -27,9 +27,10 @@ HOOKS = {
     "commands": catalog.COMMANDS,
 }
 OF_TASK = (
-    *("answers", "check_labels", "check_stored", "default_loss", "default_metrics", "further_inputs", "head_task"),
+    *("answers", "check_labels", "check_stored", "columns", "default_loss", "default_metrics", "exported_to"),
+    *("further_files", "further_inputs", "head_task", "read_files"),
     *("has_output_for_each_token", "head_weights", "labels_are_shares", "needs_labels", "prepare", "reads_pairs"),
-    *("sample_inputs", "task_arguments"),
+    *("sample_inputs", "stored_in", "task_arguments"),
 )
 """Members of tasks that plugins override: `Task` documents them."""
 

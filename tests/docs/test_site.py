@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import vertebra
+import vertebra_generation
 import vertebra_text
 import vertebra_text.plugin
 from pages import page
@@ -214,6 +215,7 @@ def test_every_public_name_has_one_entry():
     texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs/reference/api").glob("*.md"))]
     found = directives(texts)
     wanted = {f"vertebra.{name}" for name in vertebra.__all__ if name != "errors"}  # these have a page of their own
+    wanted |= {f"vertebra_generation.{name}" for name in vertebra_generation.__all__}
     wanted |= {f"vertebra_text.{name}" for name in vertebra_text.__all__} | {
         "vertebra.testing",
         "vertebra_text.testing",

@@ -13,6 +13,8 @@ TOLERANCE = 1e-5
 
 SIZES = {"vocabulary_size": 61, "num_layers": 3, "hidden_dim": 16}
 GEMMA = SIZES | {"num_query_heads": 4, "num_key_value_heads": 2, "head_dim": 4, "intermediate_dim": 48}
+GEMMA3 = GEMMA | {"num_layers": 6, "intermediate_dim": 24, "sliding_window_size": 3}
+GEMMA3 |= dict.fromkeys(("use_post_ffw_norm", "use_post_attention_norm", "use_sliding_window_attention"), True)
 ENCODER = SIZES | {"num_heads": 2, "intermediate_dim": 24, "max_sequence_length": 12}
 BACKBONES = {
     "roberta": ("RobertaBackbone", ENCODER),
@@ -31,6 +33,8 @@ BACKBONES = {
         | {"use_post_ffw_norm": True, "use_post_attention_norm": True, "use_sliding_window_attention": True}
         | {"sliding_window_size": 3, "attention_logit_soft_cap": 2.0, "final_logit_soft_cap": 1.5},
     ),
+    "gemma3": ("Gemma3Backbone", GEMMA3),
+    "embeddinggemma": ("Gemma3Backbone", GEMMA3 | {"use_bidirectional_attention": True}),
 }
 """Class and constructor arguments of a tiny backbone, whose windows are shorter than the inputs."""
 WITH_SEGMENTS = ("bert", "electra")
@@ -90,6 +94,14 @@ def tokenizer_peer(peers_python):
 
 
 @pytest.fixture(scope="session")
+def generation_peer(peers_python):
+    """Calls functions of generation_peer.py."""
+    peer = Peer(peers_python, "generation_peer.py", "torch")
+    yield peer
+    peer.close()
+
+
+@pytest.fixture(scope="session")
 def kerashub_peer(peers_python, runtime):
     """Calls functions of kerashub_peer.py, on the runtime that is tested."""
     peer = Peer(peers_python, "kerashub_peer.py", runtime)
@@ -112,6 +124,8 @@ def tiny():
         if architecture == "electra":  # where KerasHub's argument has another name
             arguments = {"vocab_size": arguments["vocabulary_size"]} | arguments
             del arguments["vocabulary_size"]
+        if name == "Gemma3Backbone":
+            arguments = arguments | {"image_size": None}
         return name, arguments
 
     return find

@@ -23,6 +23,22 @@ def create(folder, architecture, task, vocabulary, config, texts, length=24, **o
     return outputs(made, task, texts)
 
 
+def create_causal(folder, architecture, tokenizer, config, texts, length=48):
+    """Saves a causal language model with random weights; returns its outputs.
+
+    `tokenizer` has the arguments of the tokenizer: paths of files, by name.
+    """
+    made_tokenizer = getattr(models, f"{architecture}Tokenizer")(**tokenizer)
+    preprocessor = getattr(models, f"{architecture}CausalLMPreprocessor")(made_tokenizer, sequence_length=length)
+    backbone = getattr(models, f"{architecture}Backbone")(**config)
+    made = getattr(models, f"{architecture}CausalLM")(backbone=backbone, preprocessor=preprocessor)
+    draws = np.random.default_rng(0)
+    for variable in made.trainable_weights:
+        variable.assign(variable + 0.2 * draws.standard_normal(variable.shape))
+    made.save_to_preset(folder)
+    return outputs(made, "CausalLM", texts)
+
+
 def load(folder, task, texts):
     """Loads a task; returns its outputs."""
     with warnings.catch_warnings():
@@ -38,6 +54,11 @@ def save_again(folder, task, target):
 
 def outputs(made, task, texts):
     """Returns the outputs for texts; those of a masked language model are for ids, at the second and third token."""
+    if task == "CausalLM":
+        x, y, weights = made.preprocessor(texts)
+        made.preprocessor = None
+        arrays = {name: np.asarray(array).tolist() for name, array in (x | {"labels": y, "weights": weights}).items()}
+        return {"inputs": arrays, "outputs": made.predict(x, verbose=0).tolist()}
     if not task.endswith("MaskedLM"):
         return made.predict(tuple(texts) if isinstance(texts[0], list) else texts, verbose=0).tolist()
     ids = made.preprocessor.tokenizer(texts)
@@ -58,4 +79,4 @@ def outputs(made, task, texts):
 
 
 if __name__ == "__main__":
-    serve(create=create, load=load, save_again=save_again)
+    serve(create=create, create_causal=create_causal, load=load, save_again=save_again)

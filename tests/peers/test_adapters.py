@@ -17,8 +17,10 @@ from vertebra.errors import LoraConfigError
 pytestmark = pytest.mark.keras
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-ARCHITECTURES = ("bert", "gpt2", "gemma", "gemma2")
+ARCHITECTURES = ("bert", "gpt2", "gemma", "gemma2", "gemma3")
 CAPPED = "gemma2"
+BASES = {"bert": "BertModel", "gpt2": "GPT2Model", "gemma": "GemmaModel", "gemma2": "Gemma2Model"}
+BASES |= {"gemma3": "Gemma3TextModel"}
 QKV = ["query", "key", "value"]
 
 
@@ -148,16 +150,14 @@ def test_peft_finds_the_base_and_its_class(
     disturb(backbone)
     backbone.save_lora_weights(tmp_path / "adapter")
     there = ask(transformers_peer, "adapt_alone", preset(architecture), architecture, adapter=str(tmp_path / "adapter"))
-    assert (
-        there["base"] == {"bert": "Bert", "gpt2": "GPT2", "gemma": "Gemma", "gemma2": "Gemma2"}[architecture] + "Model"
-    )
+    assert there["base"] == BASES[architecture]
     agree(moved(backbone, architecture), there["outputs"], architecture)
 
 
 # === Written by PEFT, loaded by Vertebra ===
 
 PROJECTIONS = {"bert": ["query", "value"], "gpt2": ["c_attn"], "gemma": ["q_proj", "v_proj"]}
-PROJECTIONS["gemma2"] = PROJECTIONS["gemma"]
+PROJECTIONS["gemma2"] = PROJECTIONS["gemma3"] = PROJECTIONS["gemma"]
 EMBEDDING = {"bert": "word_embeddings", "gpt2": "wte"}
 NORM = {"bert": "LayerNorm", "gpt2": "ln_f", "gemma": "norm"}
 VARIANTS = [
@@ -330,6 +330,7 @@ COUNTED = [
     ("gemma", ["attention"], ["q_proj", "k_proj", "v_proj", "o_proj"]),
     ("gemma", ["mlp"], ["gate_proj", "up_proj", "down_proj"]),
     ("gemma2", ["all-linear"], "all-linear"),
+    ("gemma3", ["all-linear"], "all-linear"),
 ]
 """Architecture, and targets in Vertebra and in PEFT."""
 
@@ -369,7 +370,7 @@ EVERYWHERE = {
     "gpt2": ["query", "key", "value", "attention_output", "feedforward_output_dense"],
     "gemma": ["query", "key", "value", "attention_output", "ffw_gating", "ffw_gating_2", "ffw_linear"],
 }
-EVERYWHERE["gemma2"] = EVERYWHERE["gemma"]
+EVERYWHERE["gemma2"] = EVERYWHERE["gemma3"] = EVERYWHERE["gemma"]
 
 
 @pytest.mark.parametrize("everywhere", [False, True])

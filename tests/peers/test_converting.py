@@ -7,7 +7,7 @@ from vertebra.cli import main
 
 pytestmark = pytest.mark.keras
 
-ARCHITECTURES = ["bert", "roberta", "xlm-roberta", "distilbert", "gpt2", "gemma", "gemma2"]
+ARCHITECTURES = ["bert", "roberta", "xlm-roberta", "distilbert", "gpt2", "gemma", "gemma2", "gemma3"]
 
 
 def convert(source, target, *options):

@@ -37,6 +37,10 @@ KERASHUB = [
     ("gemma", {"layer_norm_epsilon": 0.1}),
     ("gemma", {"query_head_dim_normalize": False, "head_dim": 6}),
     ("gemma2", {"layer_types": ["full_attention", "sliding_attention", "full_attention"]}),
+    ("gemma3", {"activation": "gelu"}),
+    ("gemma3", {"local_rope_max_wavelength": 100.0}),
+    ("gemma3", {"global_rope_max_wavelength": 100.0}),
+    ("gemma3", {"layer_types": ["full_attention", *["sliding_attention"] * 5]}),
 ]
 TRANSFORMERS = [
     ("bert", {"embedding_dim": 8}),
@@ -46,6 +50,9 @@ TRANSFORMERS = [
     ("gemma2", {"use_post_ffw_norm": False}),
     ("gemma2", {"query_pre_attention_scalar": 4.5}),
     ("gemma2", {"num_query_heads": 3, "num_key_value_heads": 1}),
+    ("gemma3", {"attention_logit_soft_cap": 2.0}),
+    ("gemma3", {"use_query_key_norm": False}),
+    ("gemma3", {"use_post_ffw_norm": False}),
 ]
 CASES = [("kerashub", *case) for case in KERASHUB] + [("transformers", *case) for case in TRANSFORMERS]
 

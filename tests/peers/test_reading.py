@@ -12,6 +12,9 @@ SIZES = {"vocab_size": 61, "num_hidden_layers": 3, "hidden_size": 16, "max_posit
 GEMMA = SIZES | {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 4, "intermediate_size": 24}
 CAPS = {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 1.5, "attn_implementation": "eager"}
 GEMMA2 = GEMMA | CAPS | {"sliding_window": 3, "query_pre_attn_scalar": 4}
+GEMMA3 = GEMMA | {"sliding_window": 3, "sliding_window_pattern": 3, "query_pre_attn_scalar": 4}
+VISION = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+VISION |= {"image_size": 28, "patch_size": 14}
 CONFIGS = {
     **dict.fromkeys(
         ("roberta", "xlm-roberta", "camembert"),
@@ -29,11 +32,15 @@ CONFIGS = {
     "gemma": GEMMA,
     "gemma2": GEMMA2,
     "vaultgemma": GEMMA2,
+    "gemma3_text": GEMMA3,
+    "gemma3": {"text_config": GEMMA3, "vision_config": VISION, "mm_tokens_per_image": 4},
 }
 """Configs of tiny models, by model type."""
 
 ROPE = {"rope_type": "linear", "rope_theta": 100.0, "factor": 4.0}
 ROPES = {kind: {"rope_type": "default", "rope_theta": theta} for kind, theta in (("full_attention", 90.0),)}
+ROPE_BY_TYPE = {"full_attention": ROPE, "sliding_attention": {"rope_type": "linear", "rope_theta": 9.0, "factor": 2.0}}
+BOTH_WAYS = {"use_bidirectional_attention": True}
 PATTERN = ["full_attention", "full_attention", "sliding_attention"]
 TRANSFORMERS = [
     ("bert", "BertModel", {}),
@@ -93,6 +100,17 @@ TRANSFORMERS = [
     ("gemma2", "Gemma2ForSequenceClassification", {}),
     ("vaultgemma", "VaultGemmaModel", {}),
     ("vaultgemma", "VaultGemmaForCausalLM", {"layer_types": PATTERN}),
+    ("gemma3_text", "Gemma3TextModel", {}),
+    ("gemma3_text", "Gemma3TextModel", {"query_pre_attn_scalar": 9, "head_dim": 6, "num_key_value_heads": 1}),
+    ("gemma3_text", "Gemma3TextModel", {"attention_bias": True, "rms_norm_eps": 0.1, "rope_parameters": ROPE_BY_TYPE}),
+    ("gemma3_text", "Gemma3TextModel", {"layer_types": PATTERN}),
+    ("gemma3_text", "Gemma3TextModel", {"sliding_window_pattern": 6, "num_hidden_layers": 7, "sliding_window": 1}),
+    *(("gemma3_text", "Gemma3TextModel", BOTH_WAYS | {"sliding_window": size}) for size in (2, 3, 4, 7)),
+    ("gemma3_text", "Gemma3ForCausalLM", {"final_logit_softcapping": 1.5}),
+    ("gemma3_text", "Gemma3ForCausalLM", {"tie_word_embeddings": False}),
+    ("gemma3_text", "Gemma3TextForSequenceClassification", {}),
+    ("gemma3", "Gemma3Model", {}),
+    ("gemma3", "Gemma3ForConditionalGeneration", {}),
 ]
 """Model type, class, and changes to the tiny model's config, of what transformers makes."""
 
@@ -111,6 +129,10 @@ KERASHUB = [
     ("gemma", {"num_key_value_heads": 1, "head_dim": 6, "use_post_attention_norm": True}),
     ("gemma2", {}),
     ("gemma2", {"num_key_value_heads": 4, "sliding_window_size": 1}),
+    ("gemma3", {}),
+    ("gemma3", {"num_key_value_heads": 1, "head_dim": 6, "use_query_key_norm": False, "use_post_ffw_norm": False}),
+    ("gemma3", {"global_rope_scaling_factor": 8.0, "sliding_window_size": 1}),
+    ("embeddinggemma", {}),
 ]
 """Architecture, and changes to the arguments of its tiny backbone, of what KerasHub makes."""
 
@@ -171,6 +193,7 @@ def test_a_pooler_can_be_left_out(model_type, created, compute, agree, folder):
         ("gemma", "GemmaForCausalLM"),
         ("gemma2", "Gemma2Model"),
         ("vaultgemma", "VaultGemmaModel"),
+        ("gemma3_text", "Gemma3ForCausalLM"),
     ],
 )
 @pytest.mark.parametrize("max_shard_size", ["1GB", "4KB"])
@@ -188,7 +211,7 @@ def test_backbones_of_kerashub(architecture, changes, tiny, compute, ask, agree,
     agree(compute(vertebra.Backbone.from_preset(folder), architecture), there["outputs"], architecture)
 
 
-@pytest.mark.parametrize("architecture", ["bert", "gpt2", "gemma", "gemma2"])
+@pytest.mark.parametrize("architecture", ["bert", "gpt2", "gemma", "gemma2", "gemma3"])
 @pytest.mark.parametrize("max_shard_size", [None, 4e-6])
 def test_backbones_of_kerashub_in_bfloat16(
     architecture, max_shard_size, tiny, compute, ask, agree, kerashub_peer, folder
@@ -214,6 +237,7 @@ def test_backbones_of_kerashub_in_bfloat16(
         ("gemma", "GemmaModel", "hidden_act"),
         ("gemma2", "Gemma2Model", "hidden_activation"),
         ("vaultgemma", "VaultGemmaModel", "hidden_activation"),
+        ("gemma3_text", "Gemma3TextModel", "hidden_activation"),
     ],
 )
 def test_each_activation_is_honoured_or_refused_by_name(

@@ -224,6 +224,17 @@ def count(model):
     return {"added": sum(map(found.get, adapters)), "trained": sum(map(found.get, trained))}
 
 
+def generate(folder, prompts, count, attention=None):
+    """Returns the greedy answers of a checkpoint to prompts, which are padded on the left, of `count` tokens each."""
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="float32", attn_implementation=attention)
+    length = max(map(len, prompts))
+    ids = torch.tensor([[0] * (length - len(prompt)) + prompt for prompt in prompts])
+    mask = torch.tensor([[0] * (length - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    model.generation_config.eos_token_id = None
+    options = {"max_new_tokens": count, "do_sample": False, "pad_token_id": 0}
+    return model.generate(ids, attention_mask=mask, **options)[:, length:].tolist()
+
+
 def read(folder, texts):
     """Returns the config, the generation settings and the token ids of texts, as read from a folder."""
     config = transformers.AutoConfig.from_pretrained(folder).to_dict()
@@ -306,6 +317,7 @@ if __name__ == "__main__":
         make_converted_adapter=make_converted_adapter,
         adapt_tied=adapt_tied,
         count_adapter=count_adapter,
+        generate=generate,
         read=read,
         embed=embed,
         feature_maps=feature_maps,

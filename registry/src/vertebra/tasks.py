@@ -118,7 +118,7 @@ def head_of_architecture(
 
 
 def cache_of_architecture(backbone: str, arguments: Mapping[str, Any]) -> tuple[CacheLayer, ...] | None:
-    """Returns what each attention layer of an architecture caches, or None for one that is no decoder.
+    """Returns what each attention layer of an architecture caches, or None if it is no decoder with its arguments.
 
     It imports no framework.
 
@@ -129,13 +129,9 @@ def cache_of_architecture(backbone: str, arguments: Mapping[str, Any]) -> tuple[
     Raises:
         TypeError: the function of the architecture returns something else.
     """
-    from vertebra._discovery.catalog import BACKBONES, catalog
-    from vertebra.specs import resolve_reference
-    from vertebra.specs.caches import checked_layers
+    from vertebra._tasks import caches
 
-    backbones = catalog(BACKBONES)
-    reference = backbones.lookup(backbone).value.cache if backbone in backbones else None
-    return None if reference is None else checked_layers(resolve_reference(reference)(arguments), reference)
+    return caches.cache_of_architecture(backbone, arguments)
 
 
 def kerashub_config(backbone: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The rules for architectures, for Gemma."""
+"""The rules for architectures, for the classes of Gemma."""
 
 import pytest
 
@@ -14,9 +14,19 @@ SIZES |= {"intermediate_dim": 24, "head_dim": 6}
 class TestGemma(BackboneSuite):
     @pytest.fixture
     def spec(self):
-        (spec,) = plugin.vertebra_backbones()
-        return spec
+        return plugin.vertebra_backbones()[0]
 
     @pytest.fixture
     def arguments(self):
         return SIZES
+
+
+class TestGemma3(BackboneSuite):
+    @pytest.fixture
+    def spec(self):
+        return plugin.vertebra_backbones()[1]
+
+    @pytest.fixture
+    def arguments(self):
+        norms = {"use_post_ffw_norm": True, "use_post_attention_norm": True}
+        return SIZES | norms | {"use_sliding_window_attention": True, "sliding_window_size": 3}

@@ -41,15 +41,43 @@ def compile_backbone(backbone: Any) -> Callable[..., Any]:
     return compiled
 
 
+class CompiledStep:
+    """A step of a loop as a jitted function of inputs and a state, whose memory it uses for the next state.
+
+    Args:
+        model: The model whose variables the step reads.
+        step: The function `(inputs, state) -> (outputs, state)`.
+    """
+
+    def __init__(self, model: Any, step: Callable[..., Any]) -> None:
+        def stateless(values: Any, inputs: Any, state: Any) -> Any:
+            with keras.StatelessScope(zip(model.variables, values, strict=True)):
+                return step(inputs, state)
+
+        self._model = model
+        self._sets = VariableSets(model, lambda: jax.jit(stateless, donate_argnums=2))
+
+    def __call__(self) -> Callable[..., Any]:
+        """Returns the step for the present variables of the model, and the adapters that are chosen now."""
+        require_threads()
+        variables, chosen = self._model.variables, {id(variable) for variable in lora.chosen_variables(self._model)}
+        program = self._sets.program([variable for variable in variables if id(variable) not in chosen])
+        return functools.partial(program, [variable.value for variable in variables])
+
+
 class VariableSets:
     """The jitted functions of a model, one for each set of variables; variables are compared by identity.
 
     A set needs a separate function, because other variables of the same shapes would use its traces. If a function is
     dropped, so are its compiled programs.
+
+    Args:
+        model: The model.
+        new: Returns a new jitted function; None means one of the forward pass.
     """
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
+    def __init__(self, model: Any, new: Callable[[], Callable[..., Any]] | None = None) -> None:
+        self._new = new or functools.partial(_program, model)
         self._known: list[tuple[list[Any], Callable[..., Any]]] = []
         self._lock = threading.Lock()
 
@@ -60,7 +88,7 @@ class VariableSets:
                 if len(known) == len(variables) and all(map(operator.is_, known, variables)):
                     self._known.append(self._known.pop(number))  # the least recently used set is dropped first
                     return program
-            self._known = [*self._known, (variables, _program(self._model))][-_KEPT:]
+            self._known = [*self._known, (variables, self._new())][-_KEPT:]
             return self._known[-1][1]
 
 

@@ -70,3 +70,8 @@ class JaxRuntime(Runtime):
         from vertebra_jax.compiling import compile_backbone
 
         return compile_backbone(backbone)
+
+    def compile_step(self, model: Any, step: Callable[[Any, Any], tuple[Any, Any]]) -> Callable[[], Callable[..., Any]]:
+        from vertebra_jax.compiling import CompiledStep
+
+        return CompiledStep(model, step)

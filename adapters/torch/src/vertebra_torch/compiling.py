@@ -16,6 +16,8 @@ from vertebra_torch.kernels import choices, packing
 
 _KEPT = 8
 """Number of sets of variables for which graphs are kept; enabling an adapter, for example, adds a set."""
+_UNTRACED = 3
+"""Number of calls of a step before it is traced."""
 _tracing = threading.Lock()
 """torch's tracer keeps its state in global variables, so only one thread may trace at a time."""
 
@@ -40,24 +42,83 @@ class CompiledFunction:
         self._backbone, self._sets, self._weights = backbone, sets or VariableSets(), weights
 
     def __call__(self, inputs: Any, tokens: Any = None) -> Any:
-        chosen = lora.chosen_variables(self._backbone)
-        arguments = (inputs, tuple(tokens or ()))
+        bound = BoundFunction(self._backbone, self._forward, self._sets, self._weights, self._weights is not None)
+        return bound(inputs, tuple(tokens or ()))
+
+    def packed(self) -> CompiledFunction:
+        """Returns the function for weights that do not change; it shares the graphs."""
+        return CompiledFunction(self._backbone, self._sets, packing.PackedWeights())
+
+    def _forward(self, inputs: Any, tokens: Any) -> Any:
+        with layers.computing(layers.Tokens(*tokens) if tokens else None):
+            return self._backbone(inputs, training=False)
+
+
+class CompiledStep:
+    """A step of a loop as traced graphs: a function of inputs and a state, whose tensors it may change.
+
+    The first calls are not traced, which takes as long as many of them: a program may make no more.
+
+    Args:
+        model: The model whose variables the step reads.
+        step: The function `(inputs, state) -> (outputs, state)`.
+    """
+
+    def __init__(self, model: Any, step: Callable[..., Any]) -> None:
+        self._model, self._step, self._sets = model, step, VariableSets()
+        self._weights: packing.PackedWeights | None = None
+
+    def __call__(self) -> BoundFunction:
+        """Returns the step for the present variables of the model, and the adapters that are chosen now."""
+        return BoundFunction(self._model, self._step, self._sets, self._weights, untraced=_UNTRACED)
+
+    def packed(self) -> CompiledStep:
+        """Returns the step for weights that do not change; it shares the graphs."""
+        other = CompiledStep(self._model, self._step)
+        other._sets, other._weights = self._sets, packing.PackedWeights()
+        return other
+
+
+class BoundFunction:
+    """A function for the variables that a model has now, and the adapters that are chosen now.
+
+    Args:
+        model: The model.
+        function: The function of tensors, in any structure.
+        sets: The graphs of the function.
+        weights: As in `CompiledFunction`.
+        for_all_shapes: Whether the first graph is for all shapes already.
+        untraced: Number of calls that are computed without a graph.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        function: Callable[..., Any],
+        sets: VariableSets,
+        weights: packing.PackedWeights | None = None,
+        for_all_shapes: bool = False,
+        untraced: int = 0,
+    ) -> None:
+        self._function, self._weights, self._for_all_shapes = function, weights, for_all_shapes
+        self._untraced = untraced
+        self._chosen = lora.chosen_variables(model)
+        self._graphs = sets.graphs(_without(model.variables, self._chosen))
+
+    def __call__(self, *arguments: Any) -> Any:
         tensors = [keras.ops.convert_to_tensor(value) for value in keras.tree.flatten(arguments)]
-        tensors += [variable.value for variable in chosen]
+        tensors += [variable.value for variable in self._chosen]
         structure = repr(keras.tree.map_structure(lambda _: 0, arguments))  # names of inputs, or their order
         with torch.no_grad():
-            graphs = self._sets.graphs(_without(self._backbone.variables, chosen))
-            forward = _forward(self._backbone, arguments, chosen)
-            graph = graphs.graph(structure, forward, tensors, for_all_shapes=self._weights is not None)
+            forward = _flat(self._function, arguments, self._chosen)
+            if self._graphs.count_call() <= self._untraced:
+                return forward(*tensors)
+            graph = self._graphs.graph(structure, forward, tensors, for_all_shapes=self._for_all_shapes)
             weights = graph.fused.weights
             packed = [None] * len(weights) if self._weights is None else self._weights.packed(weights)
             outputs = graph.fused.call(*tensors, *packed)
             choices.save()
             return outputs
-
-    def packed(self) -> CompiledFunction:
-        """Returns the function for weights that do not change; it shares the graphs."""
-        return CompiledFunction(self._backbone, self._sets, packing.PackedWeights())
 
 
 class Graphs:
@@ -66,6 +127,12 @@ class Graphs:
     def __init__(self) -> None:
         self._by_shape: dict[Any, tracing.Graph] = {}
         self._traced: dict[Any, list[tracing.Graph]] = {}
+        self._calls = 0
+
+    def count_call(self) -> int:
+        """Counts a call; returns the number of calls so far."""
+        self._calls += 1
+        return self._calls
 
     def graph(
         self, structure: str, forward: Callable[..., Any], tensors: list[torch.Tensor], *, for_all_shapes: bool
@@ -111,14 +178,12 @@ def _without(variables: list[Any], chosen: list[Any]) -> list[Any]:
     return [variable for variable in variables if id(variable) not in identities]
 
 
-def _forward(backbone: Any, arguments: Any, chosen: list[Any]) -> Callable[..., Any]:
-    """Returns the forward pass as a function of the flat inputs and tokens, and the values of chosen variables."""
+def _flat(function: Callable[..., Any], arguments: Any, chosen: list[Any]) -> Callable[..., Any]:
+    """Returns a function of the flat arguments, and the values of chosen variables."""
     count = len(keras.tree.flatten(arguments))
 
     def forward(*flat: torch.Tensor) -> Any:
-        inputs, tokens = keras.tree.pack_sequence_as(arguments, flat[:count])
-        computed = layers.computing(layers.Tokens(*tokens) if tokens else None)
-        with keras.StatelessScope(zip(chosen, flat[count:], strict=True)), computed:
-            return backbone(inputs, training=False)
+        with keras.StatelessScope(zip(chosen, flat[count:], strict=True)):
+            return function(*keras.tree.pack_sequence_as(arguments, flat[:count]))
 
     return forward

@@ -70,6 +70,16 @@ class TorchRuntime(Runtime):
 
         return CompiledFunction(backbone)
 
+    def write_slots(self, slots: Any, start: Any, values: Any) -> Any:
+        from vertebra_torch.tensors import write_slots
+
+        return write_slots(slots, start, values)
+
+    def compile_step(self, model: Any, step: Callable[[Any, Any], tuple[Any, Any]]) -> Callable[[], Callable[..., Any]]:
+        from vertebra_torch.compiling import CompiledStep
+
+        return CompiledStep(model, step)
+
     def pack(self, program: Any) -> Callable[..., Any]:
         packed: Callable[..., Any] = program.packed()
         return packed

@@ -1,21 +1,19 @@
-"""Gemma 1 (arXiv:2403.08295) and Gemma 2 (arXiv:2408.00118): token embeddings, then a transformer decoder."""
+"""Gemma 1 (arXiv:2403.08295) and Gemma 2 (arXiv:2408.00118)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 
-from vertebra import Backbone, hints
-from vertebra_gemma.decoder import AttentionMask, DecoderBlock, RMSNormalization, RotaryEmbedding
-
-SLIDING, FULL = "sliding_attention", "full_attention"
-"""The two types of layers."""
+from vertebra import hints
+from vertebra_gemma.arguments import FULL, SLIDING, check, gemma_layer_types
+from vertebra_gemma.network import GemmaDecoder, Network
 
 
 @keras.saving.register_keras_serializable("vertebra_gemma")
-class GemmaBackbone(Backbone):
+class GemmaBackbone(GemmaDecoder):
     """A Gemma decoder.
 
     Inputs, each of shape `(batch, length)` and dtype int32: `token_ids`; `padding_mask`, 1 for a token and 0 for
@@ -65,17 +63,6 @@ class GemmaBackbone(Backbone):
             or contradicts another.
     """
 
-    lora_roles: ClassVar[Mapping[str, Sequence[str]]] = {
-        "attention.query": ("decoder_block_*/attention/query",),
-        "attention.key": ("decoder_block_*/attention/key",),
-        "attention.value": ("decoder_block_*/attention/value",),
-        "attention.output": ("decoder_block_*/attention/attention_output",),
-        "mlp.gate": ("decoder_block_*/ffw_gating",),
-        "mlp.up": ("decoder_block_*/ffw_gating_2",),
-        "mlp.down": ("decoder_block_*/ffw_linear",),
-        "embedding.token": ("token_embedding",),
-    }
-
     def __init__(
         self,
         vocabulary_size: hints.Size,
@@ -107,119 +94,10 @@ class GemmaBackbone(Backbone):
         **kwargs: Any,
     ) -> None:
         arguments = hints.checked(GemmaBackbone.__init__, locals())
-        _check_widths(arguments)
-        _check_layer_types(arguments)
+        check(arguments, even=("intermediate_dim", "head_dim"))
         arguments["layer_types"] = None if layer_types is None else list(layer_types)
-        inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "padding_mask")}
-        network = _Layers(arguments, dtype)
-        outputs = network.connect(**inputs)
-        super().__init__(inputs=inputs, outputs=outputs, arguments=arguments, dtype=dtype, **kwargs)
-        self.token_embedding, self.layer_norm = network.token_embedding, network.final_normalization
-        self.transformer_layers = network.decoder_blocks
-
-    @staticmethod
-    def get_layout_map(
-        device_mesh: keras.distribution.DeviceMesh,
-        model_parallel_dim_name: str = "model",
-        data_parallel_dim_name: str = "batch",
-    ) -> keras.distribution.LayoutMap:
-        """Returns a layout of the weights over devices, for `keras.distribution.ModelParallel`.
-
-        Heads and the feed-forward network's width are split along one axis of the mesh, `hidden_dim` along the other.
-
-        Raises:
-            ValueError: the mesh has no axis of a given name.
-        """
-        model, data = model_parallel_dim_name, data_parallel_dim_name
-        for name in (model, data):
-            if name not in device_mesh.axis_names:
-                raise ValueError(f"The mesh has no axis {name!r}; its axes are {', '.join(device_mesh.axis_names)}.")
-        layout = keras.distribution.LayoutMap(device_mesh)
-        layout["token_embedding/embeddings"] = (model, data)
-        layout["decoder_block.*/attention/(query|key|value)/kernel"] = (data, model)
-        layout["decoder_block.*/attention/attention_output/kernel"] = (model, data)
-        layout["decoder_block.*/ffw_gating(_2)?/kernel"] = (data, model)
-        layout["decoder_block.*/ffw_linear/kernel"] = (model, data)
-        return layout
-
-
-class _Layers:
-    """The layers of a backbone, and how they are connected."""
-
-    def __init__(self, arguments: Mapping[str, Any], dtype: Any) -> None:
-        self.types = _layer_types(arguments)
-        self.token_embedding = keras.layers.ReversibleEmbedding(
-            arguments["vocabulary_size"],
-            arguments["hidden_dim"],
-            embeddings_initializer=_embedding_initializer(arguments),
-            logit_soft_cap=arguments["final_logit_soft_cap"],
-            dtype=dtype,
-            name="token_embedding",
-        )
-        scale = arguments["hidden_dim"] ** 0.5
-        self.embedding_scale = keras.layers.Rescaling(scale, dtype=dtype, name="embedding_scale")
-        self.rotary_embedding = RotaryEmbedding(
-            arguments["head_dim"],
-            arguments["rope_max_wavelength"],
-            arguments["rope_scaling_factor"],
-            dtype=dtype,
-            name="rotary_embedding",
-        )
-        windows = {SLIDING: arguments["sliding_window_size"], FULL: None}
-        self.masks = {
-            kind: AttentionMask(windows[kind], dtype=dtype, name=f"{kind}_mask") for kind in sorted(set(self.types))
-        }
-        names = [f"decoder_block_{i}" for i in range(arguments["num_layers"])]
-        self.decoder_blocks = [DecoderBlock(arguments, dtype=dtype, name=name) for name in names]
-        self.final_normalization = RMSNormalization(
-            arguments["layer_norm_epsilon"], dtype=dtype, name="final_normalization"
-        )
-
-    def connect(self, token_ids: Any, padding_mask: Any) -> Any:
-        # Many layers share rotations and masks, so they are computed once.
-        rotation = self.rotary_embedding(token_ids)
-        masks = {kind: layer(padding_mask) for kind, layer in self.masks.items()}
-        x = self.embedding_scale(self.token_embedding(token_ids))
-        for block, kind in zip(self.decoder_blocks, self.types, strict=True):
-            x = block(x, rotation=rotation, attention_mask=masks[kind])
-        return self.final_normalization(x)
-
-
-def _layer_types(arguments: Mapping[str, Any]) -> list[str]:
-    if arguments["layer_types"] is not None:
-        return arguments["layer_types"]
-    even = SLIDING if arguments["use_sliding_window_attention"] else FULL
-    return [FULL if i % 2 else even for i in range(arguments["num_layers"])]
-
-
-def _embedding_initializer(arguments: Mapping[str, Any]) -> Any:
-    if arguments["initializer_range"] is None:
-        return keras.initializers.VarianceScaling(1.0, "fan_in", "untruncated_normal")
-    return keras.initializers.RandomNormal(stddev=arguments["initializer_range"])
-
-
-def _check_widths(arguments: Mapping[str, Any]) -> None:
-    for name in ("intermediate_dim", "head_dim"):
-        if arguments[name] % 2:
-            raise _out_of_range(arguments, name, "an even number, because it is split into halves")
-    heads = arguments["num_query_heads"]
-    if heads % arguments["num_key_value_heads"]:
-        raise _out_of_range(arguments, "num_key_value_heads", f"a divisor of num_query_heads={heads}")
-    if arguments["hidden_dim"] < heads and not arguments["query_head_dim_normalize"]:
-        raise _out_of_range(arguments, "query_head_dim_normalize", "True if hidden_dim is below num_query_heads")
-
-
-def _check_layer_types(arguments: Mapping[str, Any]) -> None:
-    types, slides = arguments["layer_types"], arguments["use_sliding_window_attention"]
-    if types is None:
-        return
-    listed = isinstance(types, list | tuple) and all(kind in (SLIDING, FULL) for kind in types)
-    if not listed or len(types) != arguments["num_layers"]:
-        expected = f"{SLIDING!r} or {FULL!r} for each of num_layers={arguments['num_layers']}"
-        raise _out_of_range(arguments, "layer_types", expected)
-    if (SLIDING in types) != slides:
-        raise _out_of_range(arguments, "layer_types", f"types that agree with use_sliding_window_attention={slides}")
-
-
-def _out_of_range(arguments: Mapping[str, Any], name: str, expected: str) -> ValueError:
-    return ValueError(f"{name}={arguments[name]!r}, expected {expected}.")
+        rotation = (rope_max_wavelength, rope_scaling_factor)
+        network = Network(arguments, gemma_layer_types(arguments), {SLIDING: rotation, FULL: rotation}, dtype)
+        super().__init__(inputs=network.inputs, outputs=network.outputs, arguments=arguments, dtype=dtype, **kwargs)
+        self.token_embedding, self.layer_norm = network.token_embedding, network.layer_norm
+        self.transformer_layers = network.transformer_layers

@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from vertebra import activations, layers
+from vertebra_gemma.arguments import query_scalar, reach
 
 
 @keras.saving.register_keras_serializable("vertebra_gemma")
@@ -81,14 +82,15 @@ class DecoderBlock(keras.layers.Layer):
 class Attention(keras.layers.Layer):
     """Attention of a sequence on itself, with rotated queries and keys (arXiv:2104.09864).
 
-    Each head of keys and values is shared by a group of query heads (arXiv:2305.13245).
+    In Gemma 3, each head of queries and keys is normalised before (arXiv:2503.19786). Each head of keys and values is
+    shared by a group of query heads (arXiv:2305.13245).
     """
 
     def __init__(self, arguments: Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         query_heads, heads = arguments["num_query_heads"], arguments["num_key_value_heads"]
-        self.groups, self.head_dim = query_heads // heads, arguments["head_dim"]
-        self.scale, self.logit_soft_cap = _query_scalar(arguments) ** -0.5, arguments["attention_logit_soft_cap"]
+        self.head_dim = arguments["head_dim"]
+        self.scale, self.logit_soft_cap = query_scalar(arguments) ** -0.5, arguments["attention_logit_soft_cap"]
         self.rate = arguments["dropout" if arguments["attention_dropout"] is None else "attention_dropout"]
 
         def projection(width: int, name: str) -> Any:
@@ -101,41 +103,40 @@ class Attention(keras.layers.Layer):
         self.key = projection(heads * self.head_dim, "key")
         self.value = projection(heads * self.head_dim, "value")
         self.attention_output = projection(arguments["hidden_dim"], "attention_output")
+        self.query_norm, self.key_norm = self._norm(arguments, "query_norm"), self._norm(arguments, "key_norm")
         self.dropout = layers.Dropout(self.rate, dtype=self.dtype_policy, name="probabilities_dropout")
+
+    def _norm(self, arguments: Mapping[str, Any], name: str) -> RMSNormalization | None:
+        if not arguments.get("use_query_key_norm"):  # `.keras` files of older releases lack it
+            return None
+        return RMSNormalization(arguments["layer_norm_epsilon"], dtype=self.dtype_policy, name=name)
 
     def build(self, shape: Any) -> None:
         for layer in (self.query, self.key, self.value):
             layer.build(shape)
+        for norm in filter(None, (self.query_norm, self.key_norm)):
+            norm.build((*shape[:-1], None, self.head_dim))
         self.attention_output.build((*shape[:-1], self.query.units))
 
     def call(self, x: Any, rotation: Any, attention_mask: Any, training: bool | None = None) -> Any:
-        query = layers.rotate(self._heads(self.query(x)), rotation)
-        key = self._repeat(layers.rotate(self._heads(self.key(x)), rotation))
-        value = self._repeat(self._heads(self.value(x)))
-        if self.logit_soft_cap is None:
-            dropout = partial(self.dropout, training=True) if self.rate and training else None
-            mixed = layers.attend(query, key, value, mask=attention_mask, dropout=dropout, scale=self.scale)
-        else:
-            mixed = self._attend_with_cap(query, key, value, attention_mask, training)
+        query, key = self._heads(self.query(x)), self._heads(self.key(x))
+        if self.query_norm is not None:
+            query, key = self.query_norm(query), self.key_norm(key)
+        query, key = layers.rotate(query, rotation), layers.rotate(key, rotation)
+        key, value = layers.cached(key, self._heads(self.value(x)))
+        mixed = layers.attend(
+            query,
+            key,
+            value,
+            mask=attention_mask,
+            dropout=partial(self.dropout, training=True) if self.rate and training else None,
+            scale=self.scale,
+            soft_cap=self.logit_soft_cap,
+        )
         return self.attention_output(ops.reshape(mixed, (*ops.shape(x)[:2], self.query.units)))
 
     def _heads(self, x: Any) -> Any:
         return ops.reshape(x, (*ops.shape(x)[:2], x.shape[-1] // self.head_dim, self.head_dim))
-
-    def _repeat(self, x: Any) -> Any:
-        # torch's attention with shared heads is several times slower on the CPU, where it has no fused kernel.
-        return x if self.groups == 1 else ops.repeat(x, self.groups, axis=2)
-
-    def _attend_with_cap(self, query: Any, key: Any, value: Any, mask: Any, training: bool | None) -> Any:
-        """Computes the same as `vertebra.layers.attend`, but with a cap on the scores."""
-        # The query is scaled before the product, which could overflow float16 otherwise.
-        scores = ops.einsum("bqhd,bkhd->bhqk", query * ops.cast(self.scale, query.dtype), key)
-        scores = self.logit_soft_cap * ops.tanh(ops.cast(scores, "float32") / self.logit_soft_cap)
-        # The mask is added: with `where`, the gradient would take another pass over all scores.
-        scores = scores - 1e9 * ops.cast(ops.logical_not(mask), "float32")
-        # A tuple of axes avoids Keras's warning about a softmax over an axis of size 1, but fails without elements.
-        probabilities = ops.cast(ops.softmax(scores, axis=3 if 0 in scores.shape else (3,)), value.dtype)
-        return ops.einsum("bhqk,bkhd->bqhd", self.dropout(probabilities, training=training), value)
 
     def compute_output_spec(self, x: Any, rotation: Any, attention_mask: Any, training: bool | None = None) -> Any:
         return keras.KerasTensor(x.shape, dtype=self.compute_dtype)
@@ -164,11 +165,20 @@ class RMSNormalization(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("vertebra_gemma")
-class AttentionMask(keras.layers.Layer):
-    """Computes the positions to which each position attends: itself, and the tokens before it within a window.
+class AttentionMask(layers.CausalMask):
+    """`vertebra.layers.CausalMask` under the name that `.keras` files have for it."""
+
+
+@keras.saving.register_keras_serializable("vertebra_gemma")
+class BidirectionalMask(keras.layers.Layer):
+    """Computes the positions to which each position attends: all tokens, or those near it on either side.
 
     The input is a padding mask of shape `(batch, length)`, the output a bool tensor of shape
     `(batch, 1, length, length)`. Padding attends to itself, too: otherwise, its softmax would be 0 / 0.
+
+    Args:
+        window: Twice the number of tokens on either side, or that and one more; None means all.
+        **kwargs: The arguments of every Keras layer.
     """
 
     def __init__(self, window: int | None, **kwargs: Any) -> None:
@@ -177,12 +187,10 @@ class AttentionMask(keras.layers.Layer):
 
     def call(self, padding_mask: Any) -> Any:
         positions = ops.arange(ops.shape(padding_mask)[1], dtype="int32")
-        distance = positions[:, None] - positions[None, :]
-        near = distance >= 0
-        if self.window is not None:
-            near = ops.logical_and(near, distance < self.window)
+        distance = ops.abs(positions[:, None] - positions[None, :])
         tokens = ops.cast(padding_mask, "bool")[:, None, None, :]
-        return ops.logical_and(near, ops.logical_or(tokens, distance == 0))
+        seen = ops.logical_or(tokens, distance == 0)
+        return seen if self.window is None else ops.logical_and(seen, distance <= reach(self.window))
 
     def compute_output_spec(self, padding_mask: Any) -> Any:
         batch, length = padding_mask.shape
@@ -195,14 +203,6 @@ class AttentionMask(keras.layers.Layer):
 @keras.saving.register_keras_serializable("vertebra_gemma")
 class RotaryEmbedding(layers.RotaryEmbedding):
     """`vertebra.layers.RotaryEmbedding` under the name that `.keras` files have for it."""
-
-
-def _query_scalar(arguments: Mapping[str, Any]) -> float:
-    """Returns the number whose square root attention scores are divided by."""
-    if arguments["query_pre_attention_scalar"] is not None:
-        return arguments["query_pre_attention_scalar"]
-    by_head_dim = arguments["query_head_dim_normalize"]
-    return arguments["head_dim"] if by_head_dim else arguments["hidden_dim"] // arguments["num_query_heads"]
 
 
 def _kernel_initializer(arguments: Mapping[str, Any]) -> Any:

@@ -1,7 +1,7 @@
 """The hook that contributes Gemma."""
 
 from vertebra import BackboneSpec, FormatSpec, hookimpl
-from vertebra_gemma.presets import PRESETS
+from vertebra_gemma import gemma3_presets, presets
 
 
 @hookimpl
@@ -10,7 +10,8 @@ def vertebra_backbones() -> list[BackboneSpec]:
         BackboneSpec(
             name="GemmaBackbone",
             backbone="vertebra_gemma.backbone:GemmaBackbone",
-            presets=PRESETS,
+            presets=presets.PRESETS,
+            cache="vertebra_gemma.cache:gemma",
             formats={
                 "kerashub": FormatSpec(
                     ("keras_hub>GemmaBackbone", "keras_nlp>GemmaBackbone"), "vertebra_gemma.kerashub:GemmaKerasHub"
@@ -19,5 +20,17 @@ def vertebra_backbones() -> list[BackboneSpec]:
                     ("gemma", "gemma2", "vaultgemma"), "vertebra_gemma.transformers:GemmaTransformers"
                 ),
             },
-        )
+        ),
+        BackboneSpec(
+            name="Gemma3Backbone",
+            backbone="vertebra_gemma.gemma3:Gemma3Backbone",
+            presets=gemma3_presets.PRESETS,
+            cache="vertebra_gemma.cache:gemma3",
+            formats={
+                "kerashub": FormatSpec(("keras_hub>Gemma3Backbone",), "vertebra_gemma.gemma3_kerashub:Gemma3KerasHub"),
+                "transformers": FormatSpec(
+                    ("gemma3_text", "gemma3"), "vertebra_gemma.gemma3_transformers:Gemma3Transformers"
+                ),
+            },
+        ),
     ]

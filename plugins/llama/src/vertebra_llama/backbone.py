@@ -157,55 +157,55 @@ class MistralBackbone(LlamaBackbone):
 class Qwen2Backbone(LlamaBackbone):
     """A Qwen2 or Qwen2.5 decoder (arXiv:2407.10671): Llama's network, with biases of queries, keys and values.
 
-    Arguments, inputs and output are those of `LlamaBackbone`, with other defaults. KerasHub's name of the class is
-    `QwenBackbone`.
+    Arguments, which have names in calls, inputs and output are those of `LlamaBackbone`, with other defaults. It is
+    KerasHub's `QwenBackbone`.
     """
 
     def __init__(
         self,
-        *args: Any,
+        *,
         tie_word_embeddings: hints.Flag = True,
         attention_bias: hints.Flag = True,
         attention_output_bias: hints.Flag | None = False,
         **kwargs: Any,
     ) -> None:
         kwargs |= {"attention_bias": attention_bias, "attention_output_bias": attention_output_bias}
-        super().__init__(*args, tie_word_embeddings=tie_word_embeddings, **kwargs)
+        super().__init__(tie_word_embeddings=tie_word_embeddings, **kwargs)
 
 
 @keras.saving.register_keras_serializable("vertebra_llama")
 class Qwen3Backbone(LlamaBackbone):
     """A Qwen3 decoder (arXiv:2505.09388): Llama's network, with normalised queries and keys.
 
-    Arguments, inputs and output are those of `LlamaBackbone`, with other defaults.
+    Arguments, which have names in calls, inputs and output are those of `LlamaBackbone`, with other defaults.
     """
 
     def __init__(
         self,
-        *args: Any,
+        *,
         tie_word_embeddings: hints.Flag = True,
         query_key_norm: hints.Flag = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(*args, tie_word_embeddings=tie_word_embeddings, query_key_norm=query_key_norm, **kwargs)
+        super().__init__(tie_word_embeddings=tie_word_embeddings, query_key_norm=query_key_norm, **kwargs)
 
 
 @keras.saving.register_keras_serializable("vertebra_llama")
 class SmolLM3Backbone(LlamaBackbone):
     """A SmolLM3 decoder: Llama's network, some of whose layers do not rotate queries and keys (arXiv:2501.18795).
 
-    Arguments, inputs and output are those of `LlamaBackbone`, with other defaults.
+    Arguments, which have names in calls, inputs and output are those of `LlamaBackbone`, with other defaults.
     """
 
     def __init__(
         self,
-        *args: Any,
+        *,
         tie_word_embeddings: hints.Flag = True,
         rope_max_wavelength: hints.Positive = 2_000_000.0,
         **kwargs: Any,
     ) -> None:
         kwargs |= {"tie_word_embeddings": tie_word_embeddings, "rope_max_wavelength": rope_max_wavelength}
-        super().__init__(*args, **kwargs)
+        super().__init__(**kwargs)
 
 
 @keras.saving.register_keras_serializable("vertebra_llama")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,9 @@ _MODEL_FIELDS = ("architectures", "model_type")
 _DTYPE_FIELDS = ("dtype", "torch_dtype")
 """Fields that name the dtype of the tensors: the present and the former field name."""
 _TIED = "tie_word_embeddings"
+_HEAD = "ForCausalLM"
+_ENDS = ("Model", _HEAD)
+"""Ends of the names of classes for which translations write: those of the decoder with the head, if it is not tied."""
 
 
 def recognises(config: Mapping[str, Any]) -> bool:
@@ -83,7 +86,9 @@ def write(export: PresetExport, stage: Path, max_shard_size: float | None) -> li
         written, export.original, _identifier, translation.arguments, _MODEL_FIELDS, _DTYPE_FIELDS
     )
     if export.task is not None:
-        tensors = _with_head(tensors, export.task, next(filter(None, translation.prefixes), ""))
+        # A backbone with the matrix of a head is written with the prefix already.
+        tensors = tensors if _has_head(written) else _with_prefix(tensors, export.task, translation.prefixes)
+        tensors = _with_head(tensors, export.task)
         config = _of_task(config, export.task)
         left_out = [name for name in left_out if name not in config]
     (stage / CONFIG).write_bytes(dump_json(config | {"dtype": _config_dtype(tensors)}))
@@ -93,7 +98,8 @@ def write(export: PresetExport, stage: Path, max_shard_size: float | None) -> li
 
 def _of_task(written: Mapping[str, Any], task: TaskExport) -> dict[str, Any]:
     """Returns a config with the fields of a task, and the class with its head."""
-    bases = [str(name).removesuffix("Model") for name in written.get("architectures") or ()]
+    names = (str(name) for name in written.get("architectures") or ())
+    bases = [next((name.removesuffix(end) for end in _ENDS if name.endswith(end)), name) for name in names]
     fields = {
         **written,
         **({"architectures": [base + task.model for base in bases]} if task.model else {}),
@@ -102,11 +108,21 @@ def _of_task(written: Mapping[str, Any], task: TaskExport) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name not in task.config or value is not None}
 
 
-def _with_head(tensors: Tensors, task: TaskExport, prefix: str) -> Tensors:
-    """Returns the tensors of a checkpoint with a head: the backbone's with their prefix, and those of the head."""
-    prefix = prefix if task.model else ""
+def _has_head(written: Mapping[str, Any]) -> bool:
+    """Says whether a backbone's own config is that of a model with a head."""
+    return any(str(name).endswith(_HEAD) for name in written.get("architectures") or ())
+
+
+def _with_prefix(tensors: Tensors, task: TaskExport, prefixes: Sequence[str]) -> Tensors:
+    """Returns the tensors of a backbone with the prefix that they have next to a head."""
+    prefix = next(filter(None, prefixes), "") if task.model else ""
     layouts = {prefix + name: replace(entry, name=prefix + name) for name, entry in tensors.layouts.items()}
-    arrays = {prefix + name: read for name, read in tensors.arrays.items()}
+    return Tensors(layouts, {prefix + name: read for name, read in tensors.arrays.items()})
+
+
+def _with_head(tensors: Tensors, task: TaskExport) -> Tensors:
+    """Returns the tensors of a checkpoint with a head: the backbone's, and those of the head."""
+    layouts, arrays = dict(tensors.layouts), dict(tensors.arrays)
     for name, array in task.tensors.items():
         layouts[name] = layout_of(name, array.dtype.name, array.shape)
         arrays[name] = partial(_same, array)

@@ -149,7 +149,7 @@ def _convert_folder(
     load_warnings.unused_tensors(description, match)
     load_warnings.second_checkpoint(description)
     load_warnings.computed_otherwise(description)
-    heads = load_warnings.untied_logits(description, checkpoint, match, _WITHOUT_HEAD)
+    heads = load_warnings.untied_logits(description, checkpoint, match, _WITHOUT_HEAD) if task is None else []
     tensors = export.tensors if advance is None else _counted(export.tensors, advance)
     sizes = [entry.size for entry in export.tensors.layouts.values()]
     certificate = open_certificate(folder) if options.keeps_outputs else None
@@ -201,7 +201,8 @@ def _with_task(
     if not found:
         return None, export, match
     tensors = TensorViews(match.outside, preset.mapped().view)
-    opened = TaskPreset(backbone, described.format_of_files, described.folder, tensors, match.fresh)
+    heads = load_warnings.heads_with_own_values(preset.mapped(), match)
+    opened = TaskPreset(backbone, described.format_of_files, described.folder, tensors, match.fresh, heads)
     task = export_task(found[0].name, opened, options.format, folder)
     if isinstance(task, str):
         return None, export, replace(match, notes=(*match.notes, task))

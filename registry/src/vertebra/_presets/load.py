@@ -83,8 +83,10 @@ def load_for_task(
     description = opened.description
     if opened.preset is None:
         return TaskPreset(backbone, description.format_of_files, description.folder, {})
-    tensors = TensorViews(matches[0].outside, opened.preset.mapped().view)
-    return TaskPreset(backbone, description.format_of_files, description.folder, tensors, matches[0].fresh)
+    checkpoint, match = opened.preset.mapped(), matches[0]
+    tensors = TensorViews(match.outside, checkpoint.view)
+    heads = load_warnings.heads_with_own_values(checkpoint, match)
+    return TaskPreset(backbone, description.format_of_files, description.folder, tensors, match.fresh, heads)
 
 
 def _open(preset: str | Path, locked: bool | None, **options: Any) -> PreparedLoad:

@@ -78,6 +78,11 @@ def untied_logits(
     return heads
 
 
+def heads_with_own_values(checkpoint: Checkpoint, match: Match) -> list[str]:
+    """Returns the names of the tensors that are matrices for logits, and differ from the token table."""
+    return untied_heads(None, match.sources, match.outside, checkpoint.entries, checkpoint.view) or []
+
+
 def untied_logits_text(heads: Sequence[str]) -> str:
     """Returns the explanation for a head that is not the token table."""
     return (

@@ -266,7 +266,7 @@ class Runtime(ABC):
     def compile_step(self, model: Any, step: Callable[[Any, Any], tuple[Any, Any]]) -> Callable[[], Callable[..., Any]]:
         """Returns a function that binds a step of a loop to the present variables of a model.
 
-        What it returns is called as `(inputs, state) -> (outputs, state)`, any number of times, and may use the memory
+        The bound step is called as `(inputs, state) -> (outputs, state)`, any number of times, and may use the memory
         of the state that it gets for the one that it returns. Without a compiler, it is the step itself.
 
         Args:
@@ -276,7 +276,7 @@ class Runtime(ABC):
         return lambda: step
 
     def pack(self, program: Callable[..., Any]) -> Callable[..., Any]:
-        """Returns a function that `compile` returned, for weights that do not change as long as it is used.
+        """Returns a function of `compile` or `compile_step` for weights that do not change as long as it is used.
 
         It may hold copies of the weights in another layout.
         """

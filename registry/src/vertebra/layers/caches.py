@@ -16,6 +16,7 @@ import keras
 from keras import ops
 
 from vertebra._discovery import runtimes
+from vertebra.layers.packing import text_numbers
 from vertebra.specs.caches import CacheLayout
 
 PADDING = -1
@@ -114,7 +115,10 @@ class Decoding:
         return seen[0], seen[1]
 
     def _stored(self, before: Any, new: Any, window: int | None) -> tuple[Any, Any]:
-        """Returns slots with new tokens in them, and the tokens that the new ones see: `(batch, heads, tokens, width)`."""
+        """Returns slots with new tokens in them, and the tokens that the new ones see.
+
+        All have shape `(batch, heads, tokens, width)`.
+        """
         write, length, count = runtimes.bind().write_slots, self._layout.length(window), new.shape[2]
         if self._is_first and not (self._layout.is_ring(window) and count > length):
             return write(before, ops.zeros((), "int32"), new), new
@@ -167,7 +171,8 @@ def cached(key: Any, value: Any) -> tuple[Any, Any]:
 
 
 def positions(x: Any) -> Any:
-    """Returns the positions of the tokens of a call: int32, shape `(1, length)`, or with a cache `(batch, length)`.
+    """Returns the positions of the tokens of a call: int32, shape `(1, length)`, or `(batch, length)` with a cache, or
+    for rows with several texts, in each of which positions begin at 0.
 
     Padding has the position 0 with a cache; without one, it has positions like tokens.
 
@@ -175,9 +180,18 @@ def positions(x: Any) -> Any:
         x: Any tensor of the call, of shape `(batch, length, …)`.
     """
     call = _decoding.get()
-    if call is None:
-        return ops.arange(ops.shape(x)[1], dtype="int32")[None]
-    return ops.maximum(call.positions, 0)
+    if call is not None:
+        return ops.maximum(call.positions, 0)
+    numbers, slots = text_numbers(), ops.arange(ops.shape(x)[1], dtype="int32")[None]
+    if numbers is None:
+        return slots
+    first = ops.argmax(ops.cast(_same_text(numbers), "int32"), axis=-1)  # the first slot with the same text
+    return slots - ops.cast(first, "int32")
+
+
+def _same_text(numbers: Any) -> Any:
+    """Returns whether two tokens of a row are of one text, bool, shape `(batch, length, length)`."""
+    return numbers[:, :, None] == numbers[:, None, :]
 
 
 def is_decoding() -> bool:
@@ -188,6 +202,8 @@ def is_decoding() -> bool:
 @keras.saving.register_keras_serializable("vertebra")
 class CausalMask(keras.layers.Layer):  # type: ignore[misc]
     """Computes the tokens to which each token attends: itself, and those before it, within a window if there is one.
+
+    In rows with several texts (`vertebra.layers.packed`), a token attends to tokens of its own text only.
 
     The input is a padding mask of shape `(batch, length)`, 1 for a token and 0 for padding, which may be on either
     side. The output is bools of shape `(batch, 1, length, length)`, or with a cache `(batch, 1, length, tokens)`.
@@ -212,6 +228,8 @@ class CausalMask(keras.layers.Layer):  # type: ignore[misc]
         near = distance >= 0
         if self.window is not None:
             near = ops.logical_and(near, distance < self.window)
+        if (numbers := text_numbers()) is not None:
+            near = ops.logical_and(near, _same_text(numbers)[:, None])
         tokens = ops.cast(padding_mask, "bool")[:, None, None, :]
         return ops.logical_and(near, ops.logical_or(tokens, distance == 0))
 

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from vertebra.layers.caches import is_decoding, positions
+from vertebra.layers.packing import text_numbers
 
 
 @keras.saving.register_keras_serializable("vertebra")
@@ -40,7 +41,7 @@ class PositionEmbedding(keras.layers.Layer):  # type: ignore[misc]
     def call(self, x: Any) -> Any:
         """Returns the embeddings of the positions."""
         _check_length(x.shape[1], self.positions)
-        if is_decoding():
+        if is_decoding() or text_numbers() is not None:
             return ops.take(self.embeddings, positions(x), axis=0)
         # Repeated for each sequence of the batch: otherwise, Keras would infer a batch of one for the sum of
         # embeddings.

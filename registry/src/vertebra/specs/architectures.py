@@ -47,8 +47,9 @@ class BackboneSpec:
     """References to the heads of its checkpoints, by the name of the task: functions `(arguments, config) -> HeadSpec`
     of the backbone's arguments and the checkpoint's config; see `vertebra.heads`."""
     cache: str | None = None
-    """Reference to a function `(arguments) -> Sequence[CacheLayer]` of the backbone's arguments, for a decoder: the keys
-    and values that each attention layer caches, in the order of the calls. Its module imports no framework."""
+    """Reference to a function `(arguments) -> Sequence[CacheLayer]` of the backbone's arguments, for a decoder: the
+    keys and values that each attention layer caches, in the order of the calls. It returns None for arguments that
+    make no decoder, such as attention in both directions. Its module imports no framework."""
     demo: str | None = None
     """Reference to a function `(DemoContext) -> None` that demonstrates the architecture; `vertebra demo` runs it."""
     version: int = 1

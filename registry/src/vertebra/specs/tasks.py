@@ -114,6 +114,8 @@ class TaskPreset:
 
     fresh: Sequence[str] = ()
     """Names of the backbone's weights that the preset has no values for; they are initialised randomly."""
+    untied_heads: Collection[str] = ()
+    """Names of the tensors of `tensors` that are matrices for logits, and not equal to the backbone's token table."""
 
     @property
     def handle(self) -> PresetHandle:

@@ -57,17 +57,25 @@ def build_task(
         parts: The preprocessor, if it is not the preset's own, and other arguments of every task.
         load_weights: Whether to load the weights of the head.
     """
-    reader = next((reader for reader in _READERS if reader.recognises(opened)), None)
-    stored = StoredTask() if reader is None else reader.read(task_class, opened, own)
+    stored = _stored(task_class, opened, own)
     for note in stored.notes:
         log.warning("%s: %s", opened.handle, note)
     if "preprocessor" not in parts:
         parts = {"preprocessor": _preprocessor(opened, stored), **parts}
     task = _constructed(task_class, opened, stored, own, parts)
+    task.read_files(opened.files)
     if load_weights:
         changed = [name for name, value in own.items() if stored.arguments.get(name) != value]
         task.__dict__["random_weights"] = fill(task, opened, stored, changed)
     return task, stored
+
+
+def _stored(task_class: Any, opened: TaskPreset, own: Mapping[str, Any]) -> StoredTask:
+    """Returns what a preset says about a task: as the task reads it, or else the first reader of its files."""
+    if opened.format != native.FORMAT and (found := task_class.stored_in(opened)) is not None:
+        return found
+    reader = next((reader for reader in _READERS if reader.recognises(opened)), None)
+    return StoredTask() if reader is None else reader.read(task_class, opened, own)
 
 
 def _constructed(

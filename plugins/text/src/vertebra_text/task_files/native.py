@@ -12,13 +12,13 @@ from vertebra.errors import ArgumentError, PresetClassError, PresetConfigError
 from vertebra_text.system import warn
 from vertebra_text.task_files.stored import TRUNCATION, StoredTask, length_of, truncation_of
 
-CONFIG, WEIGHTS = "task.json", "task.safetensors"
+FORMAT, CONFIG, WEIGHTS = "native", "task.json", "task.safetensors"
 _VERSION = 1
 
 
 def recognises(preset: TaskPreset) -> bool:
     """Returns whether a preset has a task in this format."""
-    return preset.format == "native" and CONFIG in preset.files.names
+    return preset.format == FORMAT and CONFIG in preset.files.names
 
 
 def read(task_class: Any, preset: TaskPreset, own: Mapping[str, Any]) -> StoredTask:

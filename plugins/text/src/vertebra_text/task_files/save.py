@@ -25,7 +25,7 @@ def _export_transformers(task: Any) -> TaskExport:
 
 
 _EXPORTS: Mapping[str, tuple[str, Callable[[Any], TaskExport]]] = {
-    "native": ("native", native.export),
+    native.FORMAT: (native.FORMAT, native.export),
     "transformers": (_TRANSFORMERS, _export_transformers),
     "sentence-transformers": (_TRANSFORMERS, sentence_transformers.export),
     "kerashub": ("kerashub", kerashub_writing.export),
@@ -80,7 +80,8 @@ def _exported(task: Any, format: str, subject: str) -> tuple[str, TaskExport]:
     if format not in _EXPORTS:
         raise PresetFormatError(subject, f"format={format!r} is not known", list(_EXPORTS))
     of_backbone, export = _EXPORTS[format]
-    exported = export(task)
+    own = None if format == native.FORMAT else task.exported_to(format)
+    exported = export(task) if own is None else own
     truncation = getattr(task.preprocessor, "truncation", LIMITING[0])
     if of_backbone == _TRANSFORMERS and truncation != LIMITING[0]:
         problem = "do not say how texts that are too long are cut"
@@ -97,6 +98,8 @@ def _write(task: Any, exported: TaskExport, folder: Path, format: str) -> None:
     if task.tokenizer is not None:
         _write_tokenizer(task, folder, format)
     exported.write(folder)
+    for name, content in task.further_files().items():
+        (folder / name).write_bytes(content)
 
 
 def _write_tokenizer(task: Any, folder: Path, format: str) -> None:

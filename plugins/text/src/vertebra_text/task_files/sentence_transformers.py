@@ -224,7 +224,8 @@ def export(task: Any) -> TaskExport:
 
 def _write(task: Any, folder: Path, classes: Mapping[Any, str]) -> None:
     """Writes the modules as releases from 3 on read them."""
-    width = task.backbone.output["sequence_output"].shape[-1]
+    outputs = task.backbone.output
+    width = (outputs["sequence_output"] if isinstance(outputs, Mapping) else outputs).shape[-1]
     modes = [task.pooling_mode] if isinstance(task.pooling_mode, str) else list(task.pooling_mode)
     modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
     pooling = {"word_embedding_dimension": width, "include_prompt": task.include_prompt}

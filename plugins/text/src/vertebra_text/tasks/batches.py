@@ -61,7 +61,7 @@ def text_batches(
     Raises:
         ArgumentError: texts and labels differ in number, or a label is out of range.
     """
-    x, y = _columns(x, y)
+    x, y = task.columns(x, y)
     texts = _as_list(x)
     if texts is None:
         if y is not None or validation_split:
@@ -90,7 +90,7 @@ def _sliced(column: Any, start: int, stop: int) -> Any:
     return None if column is None else column[start:stop]
 
 
-def _columns(x: Any, y: Any) -> tuple[Any, Any]:
+def columns(x: Any, y: Any) -> tuple[Any, Any]:
     """Returns texts and labels of a table, such as one of Hugging Face's `datasets`, or the arguments themselves."""
     names = getattr(x, "column_names", None) or (list(x) if isinstance(x, Mapping) else None)
     if names is None:
@@ -196,7 +196,7 @@ def _generated(task: Any, batches: Iterable[Any]) -> Iterator[Any]:
 
 def _prepared_batch(task: Any, batch: Any) -> Any:
     if isinstance(batch, Mapping):
-        batch = _columns(batch, None)
+        batch = task.columns(batch, None)
     texts, labels, weights = (*batch, None, None)[:3] if isinstance(batch, tuple | list) else (batch, None, None)
     if isinstance(texts, tuple) and texts and isinstance(texts[0], str):
         texts = list(texts)  # torch's default collation makes a tuple of a batch of texts

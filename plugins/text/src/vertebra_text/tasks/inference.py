@@ -57,17 +57,17 @@ class Inference:
         """Returns the outputs for texts as one array, in their order.
 
         If they have an axis for tokens or masks, rows of shorter batches are padded with zeros, on the side on which
-        the tokenizer pads. The arguments are those of `batches`.
+        the tokenizer pads, or the option `padding_side` says. The arguments are those of `batches`.
         """
         items = listed(texts)
-        at_start = getattr(self._task.tokenizer, "padding_side", "right") == "left"
+        side = options.get("padding_side") or getattr(self._task.tokenizer, "padding_side", "right")
         results: np.ndarray[Any, Any] | None = None
         for batch in self.batches(items, batch_size, adapters, **options):
             if results is None:
                 results = np.empty((len(items), *batch.outputs.shape[1:]), batch.outputs.dtype)
             shape = tuple(np.maximum(results.shape[1:], batch.outputs.shape[1:]))
-            results = _padded(results, shape, at_start)
-            results[batch.rows] = _padded(batch.outputs, shape, at_start)
+            results = _padded(results, shape, side == "left")
+            results[batch.rows] = _padded(batch.outputs, shape, side == "left")
         if results is None:
             return np.zeros((0, *self._task.output_shape[1:]), "float32")
         return results

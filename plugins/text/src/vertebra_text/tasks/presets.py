@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import vertebra
+from vertebra_text.task_files.stored import StoredTask
 
 _FROM_PRESET = object()
 """The default of `preprocessor` in `from_preset`: the preset's own tokenizer."""
@@ -73,6 +75,43 @@ class TaskPresets:
         from vertebra_text.task_files.save import save_task
 
         save_task(self, preset_dir, max_shard_size, format, kwargs)
+
+    @classmethod
+    def stored_in(cls, preset: vertebra.TaskPreset) -> StoredTask | None:  # noqa: ARG003
+        """Returns what a preset of another library says about the task, or None: this package reads the preset itself.
+
+        Args:
+            preset: The preset, of any format but Vertebra's own.
+
+        Raises:
+            PresetConfigError: a file is invalid.
+        """
+        return None
+
+    def exported_to(self, format: str) -> vertebra.TaskExport | None:
+        """Returns what the task adds to a preset of another library, or None: this package writes it itself.
+
+        Args:
+            format: As in `save_to_preset`, other than `native`.
+
+        Raises:
+            FormatLimitError: the format cannot represent the task.
+        """
+        return None
+
+    def read_files(self, files: vertebra.PresetFiles) -> None:
+        """Takes what the task needs from further files of the preset that it was built from.
+
+        Args:
+            files: The files of the preset.
+
+        Raises:
+            PresetConfigError: a file is invalid.
+        """
+
+    def further_files(self) -> Mapping[str, bytes]:
+        """Returns the contents of further files for each preset of the task, by name."""
+        return {}
 
     @classmethod
     def export_preset(cls, preset: vertebra.TaskPreset, format: str) -> vertebra.TaskExport:

@@ -14,7 +14,7 @@ import vertebra
 from vertebra.errors import ArgumentError
 from vertebra_text.preprocessor import TextPreprocessor
 from vertebra_text.tasks.adapters import TaskAdapters
-from vertebra_text.tasks.batches import has_texts, is_prepared, is_shuffled_by_keras, steps_of, text_batches
+from vertebra_text.tasks.batches import columns, has_texts, is_prepared, is_shuffled_by_keras, steps_of, text_batches
 from vertebra_text.tasks.inference import Inference
 from vertebra_text.tasks.keras_assets import KerasAssets
 from vertebra_text.tasks.presets import TaskPresets
@@ -245,6 +245,14 @@ class Task(TaskAdapters, TaskStream, SampledTask, TaskPresets, KerasAssets, vert
         """Returns the inputs of the model that no tokenizer makes, for the tokenized inputs of a batch."""
         return {}
 
+    def columns(self, x: Any, y: Any) -> Any:
+        """Returns the texts and the labels of a table, or the arguments themselves if `x` is none.
+
+        Raises:
+            ArgumentError: the table has no column of texts.
+        """
+        return columns(x, y)
+
     def check_labels(self, y: Any) -> Any:
         """Returns labels as the loss expects them; a subclass raises ArgumentError if they cannot be the task's."""
         return y
@@ -283,7 +291,7 @@ class Task(TaskAdapters, TaskStream, SampledTask, TaskPresets, KerasAssets, vert
     @classmethod
     def task_name(cls) -> str:
         """Returns the name of the task, without that of an architecture."""
-        return next(base.__name__ for base in cls.__mro__ if vars(base).get("head_task") or base.__base__ is Task)
+        return next(base.__name__ for base in cls.__mro__ if vars(base).get("head_task") or Task in base.__bases__)
 
     def named_weights(self) -> dict[str, Any]:
         """Returns each weight by name: those of the backbone below `backbone/`, and those of the head."""

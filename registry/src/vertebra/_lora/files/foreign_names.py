@@ -148,7 +148,8 @@ def base_of_peft(model: Any) -> dict[str, Any]:
     except FormatLimitError:  # transformers has no class that computes the same
         config = {}
     if config.get("architectures"):
-        kind = config["model_type"].replace("-", "_")
+        # A decoder of a multimodal model, such as gemma3_text, is in the module of the whole model.
+        kind = config["model_type"].replace("-", "_").removesuffix("_text")
         library = f"{transformers.NAME}.models.{kind}.modeling_{kind}"
         fields["auto_mapping"] = {"base_model_class": config["architectures"][0], "parent_library": library}
     return fields

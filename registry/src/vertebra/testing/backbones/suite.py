@@ -16,13 +16,14 @@ Rules for a capability that a backbone does not have, such as LoRA roles, are sk
 from __future__ import annotations
 
 from vertebra.testing.backbones.calls import CallRules
+from vertebra.testing.backbones.decoding import DecodingRules
 from vertebra.testing.backbones.files import FileRules
 from vertebra.testing.backbones.lora import LoraRules
 from vertebra.testing.backbones.padding import PaddingRules
 from vertebra.testing.backbones.training import TrainingRules
 
 
-class BackboneSuite(PaddingRules, FileRules, LoraRules, TrainingRules, CallRules):
+class BackboneSuite(PaddingRules, DecodingRules, FileRules, LoraRules, TrainingRules, CallRules):
     """Tests of an architecture. Give the subclass a name that pytest collects, and define `spec` and `arguments`.
 
     The tests run on the runtime of the process; those of files start a process on each installed runtime.

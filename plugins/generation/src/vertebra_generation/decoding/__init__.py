@@ -1,0 +1,1 @@
+"""Decoding: continues sequences token by token, with a cache of keys and values."""

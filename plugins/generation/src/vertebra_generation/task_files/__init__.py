@@ -1,0 +1,1 @@
+"""Reads and writes causal language models in presets of each format."""
