@@ -224,3 +224,17 @@ def test_a_file_can_be_trained_with_an_adapter(files, saved, tmp_path):
     again = vertebra.Backbone.from_preset(tmp_path / "model.gguf")
     again.load_lora_weights(tmp_path / "adapter.safetensors")
     assert largest_difference(computed(again, again.sample_inputs()), expected) <= 1e-6
+
+
+@pytest.mark.keras(once=True)
+def test_a_file_answers_as_the_preset_that_is_converted_from_it(tmp_path):
+    pytest.importorskip("vertebra_generation")
+    from vertebra._presets.convert import convert_preset
+
+    template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    (tmp_path / "model.gguf").write_bytes(gguf_bytes.gpt2(**{"tokenizer.chat_template": template}))
+    convert_preset(tmp_path / "model.gguf", tmp_path / "converted", "transformers")
+    presets = (tmp_path / "model.gguf", tmp_path / "converted")
+    answers = [vertebra.models.CausalLM.from_preset(one).generate(["ab", "ba"], max_new_tokens=5) for one in presets]
+    assert answers[0] == answers[1]
+    assert all(answers[0])
