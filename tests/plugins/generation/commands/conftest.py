@@ -43,6 +43,8 @@ def typed(monkeypatch):
     """Sets what standard input has."""
 
     def typed(data):
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data if isinstance(data, bytes) else data.encode())))
+        monkeypatch.setattr(
+            sys, "stdin", io.TextIOWrapper(io.BytesIO(data if isinstance(data, bytes) else data.encode()))
+        )
 
     return typed

@@ -7,7 +7,14 @@ from vertebra_generation.commands.texts import harmless
 
 @pytest.mark.parametrize(
     "text",
-    ["plain", "two\nlines\tand tab", "1\u00a0000 \u20ac", "\u65e5\u672c\u3000\u8a9e", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\U0001f468\u200d\U0001f469\u200d\U0001f467\ufe0f"],
+    [
+        "plain",
+        "two\nlines\tand tab",
+        "1\u00a0000 \u20ac",
+        "\u65e5\u672c\u3000\u8a9e",
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        "\U0001f468\u200d\U0001f469\u200d\U0001f467\ufe0f",
+    ],
 )
 def test_texts_stay(text):
     assert harmless(text) == text

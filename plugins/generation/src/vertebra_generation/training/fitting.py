@@ -11,6 +11,7 @@ import keras
 
 import vertebra
 from vertebra import layers
+from vertebra_generation.sampling.samplers import options_of
 from vertebra_generation.training.batches import packed_or_not, packed_rows, with_next_tokens
 from vertebra_generation.training.encoding import Encoded, arrays, cut, encoded
 from vertebra_generation.training.examples import Example, example_of, require_text, rows_of_table
@@ -27,6 +28,7 @@ class TextTraining:
     input: Any
     require_tokenizer: Any
     chat_templates: Any
+    generation_options: Any
     _packs: bool
     _has_told: bool
 
@@ -159,9 +161,30 @@ class TextTraining:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
 
     def compile(
-        self, optimizer: Any = "auto", loss: Any = "auto", *, weighted_metrics: Any = "auto", **kwargs: Any
+        self,
+        optimizer: Any = "auto",
+        loss: Any = "auto",
+        *,
+        weighted_metrics: Any = "auto",
+        sampler: Any = None,
+        **kwargs: Any,
     ) -> None:
-        """Configures training as `Task.compile`; `"auto"` for `weighted_metrics` is `Perplexity`."""
+        """Configures training as `Task.compile`, and the method of `generate`.
+
+        Args:
+            optimizer: As in `Task.compile`.
+            loss: As in `Task.compile`.
+            weighted_metrics: As in `keras.Model.compile`; `"auto"` is `Perplexity`.
+            sampler: A `GenerationOptions`, which `generation_options` becomes; or the name of one of KerasHub's
+                samplers, `"greedy"`, `"random"`, `"top_k"`, `"top_p"`, `"beam"` or `"contrastive"`, with its defaults,
+                which replaces the method in `generation_options`; or None, which changes nothing.
+            **kwargs: As in `keras.Model.compile`.
+
+        Raises:
+            ArgumentError: the sampler is unknown.
+        """
+        if sampler is not None:
+            self.generation_options = options_of(sampler, self.generation_options)
         is_auto = isinstance(weighted_metrics, str) and weighted_metrics == "auto"
         metrics = [Perplexity()] if is_auto else weighted_metrics
         super().compile(optimizer, loss, weighted_metrics=metrics, **kwargs)
