@@ -92,7 +92,24 @@ def batch_of(tokenizer, pairs):
 def train(folder, pairs, rate, steps):
     """Trains on completions with gradient descent, all of them in one batch; returns the loss before each step."""
     tokenizer, model = opened(folder)
-    optimizer, batch, losses = torch.optim.SGD(model.parameters(), rate), batch_of(tokenizer, pairs), []
+    return descended(model, batch_of(tokenizer, pairs), rate, steps)
+
+
+def train_on_chats(folder, chats, template, rate, steps):
+    """Trains on the assistant's messages, as `train`."""
+    tokenizer, model = opened(folder)
+    tokenizer.chat_template, tokenizer.pad_token = template, tokenizer.eos_token
+    options = {"tokenize": True, "return_dict": True, "return_assistant_tokens_mask": True, "padding": True}
+    made = tokenizer.apply_chat_template(chats, padding_side="right", return_tensors="pt", **options)
+    mask = torch.as_tensor(made["assistant_masks"]).bool()
+    labels = torch.where(mask, made["input_ids"], IGNORED)
+    batch = {"input_ids": made["input_ids"], "attention_mask": made["attention_mask"], "labels": labels}
+    return descended(model, batch, rate, steps)
+
+
+def descended(model, batch, rate, steps):
+    """Returns the losses of steps of gradient descent."""
+    optimizer, losses = torch.optim.SGD(model.parameters(), rate), []
     for _ in range(steps):
         optimizer.zero_grad()
         loss = model(**batch).loss
@@ -103,4 +120,4 @@ def train(folder, pairs, rate, steps):
 
 
 if __name__ == "__main__":
-    serve(make=make, generate=generate, score=score, train=train)
+    serve(make=make, generate=generate, score=score, train=train, train_on_chats=train_on_chats)

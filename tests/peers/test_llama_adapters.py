@@ -5,7 +5,7 @@ import pytest
 
 import vertebra
 
-pytestmark = pytest.mark.keras
+pytestmark = pytest.mark.keras(once=True)
 
 SIZES = {"vocab_size": 61, "num_hidden_layers": 2, "hidden_size": 16, "intermediate_size": 24}
 SIZES |= {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 12, "pad_token_id": 0}
@@ -53,11 +53,35 @@ def logits(outputs):
     return {"sequence_output": outputs["logits"]}
 
 
+DECODER, WITH_HEAD = "AutoModel", "AutoModelForCausalLM"
+
+
 @each
-@pytest.mark.parametrize("kind", ["projections", "all-linear", "table", "norm", "dora"])
-@pytest.mark.parametrize("model", ["AutoModel", "AutoModelForCausalLM"])
-def test_adapters_of_peft(model_type, kind, model, base, ask, compute, agree, transformers_peer, tmp_path):
-    """An adapter of the decoder, or of the model with the head, is read, and comes back the same."""
+@pytest.mark.parametrize(
+    ("kind", "model"), [("projections", DECODER), ("all-linear", DECODER), ("table", DECODER), ("norm", WITH_HEAD)]
+)
+def test_adapters_of_peft(kind, model, model_type, exchange):
+    exchange(model_type, kind, model)
+
+
+@pytest.mark.keras
+@each
+@pytest.mark.parametrize("kind", ["projections", "dora"])
+def test_adapters_of_peft_on_each_runtime(kind, model_type, exchange):
+    exchange(model_type, kind, WITH_HEAD)
+
+
+@pytest.fixture
+def exchange(base, ask, compute, agree, transformers_peer, tmp_path):
+    """Lets PEFT make an adapter of the decoder, or of the model with the head; it is read, and comes back the same."""
+
+    def check(model_type, kind, model):
+        _exchange(model_type, kind, model, base, ask, compute, agree, transformers_peer, tmp_path)
+
+    return check
+
+
+def _exchange(model_type, kind, model, base, ask, compute, agree, transformers_peer, tmp_path):
     projections = ["qkv_proj", "gate_up_proj"] if model_type in FUSED else ["q_proj", "v_proj", "up_proj"]
     settings = {
         "projections": {"target_modules": projections, "use_rslora": True},
@@ -75,7 +99,7 @@ def test_adapters_of_peft(model_type, kind, model, base, ask, compute, agree, tr
     assert (receipt.unused, receipt.parameters_added) == ((), there["added"])
     adapted = compute(backbone, "gemma")
     assert np.abs(adapted["sequence_output"] - plain["sequence_output"]).max() > 1e-3
-    with_head = model == "AutoModelForCausalLM"
+    with_head = model == WITH_HEAD
     agree(
         logits(adapted) if with_head else adapted, logits(there["outputs"]) if with_head else there["outputs"], "gemma"
     )
@@ -91,7 +115,7 @@ def _base_of(backbone):
     return "AutoModel" if backbone.tie_word_embeddings else "AutoModelForCausalLM"
 
 
-@each
+@pytest.mark.parametrize("model_type", ["llama", "qwen3", *FUSED])
 @pytest.mark.parametrize(
     "settings",
     [

@@ -142,12 +142,13 @@ class LlamaKerasHub(Translation):
     # === Tensors ===
 
     def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
-        tied = arguments["tie_word_embeddings"]
-        tables = {"embeddings": None} if tied else {"embeddings": None, "reverse_embeddings": None}
+        table = "layers/reversible_embedding/vars"
         rules = {
-            **TensorRule.numbered("token_embedding", "layers/reversible_embedding", **tables),
+            "token_embedding/embeddings": TensorRule(f"{table}/0"),
             "sequence_output_layernorm/scale": TensorRule(f"layers/{self.last_norm}/vars/0"),
         }
+        if not arguments["tie_word_embeddings"]:
+            rules["token_embedding/reverse_embeddings"] = TensorRule(f"{table}/1")
         for i in range(arguments["num_layers"]):
             ours, theirs = f"transformer_layer_{i}", f"layers/{self.block}{f'_{i}' if i else ''}"
             for name, module in self.names.items():

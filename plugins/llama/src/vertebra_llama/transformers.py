@@ -41,6 +41,9 @@ _COMMON: dict[str, Any] = {
     "tie_word_embeddings": False,
 }
 
+_ALL_HAVE = ("head_dim", "rope_scaling", "activation", "attention_dropout", "initializer_range")
+"""Arguments of `PLAIN` that all of transformers' classes have a field for."""
+
 _NORMS = {
     "self_attention_layernorm": "input_layernorm",
     "feedforward_layernorm": "post_attention_layernorm",
@@ -84,7 +87,6 @@ class LlamaTransformers(Translation):
     """Arguments that have another value than in `PLAIN`, because transformers' class has no field for them."""
     free: ClassVar[tuple[str, ...]] = ("attention_bias", "mlp_bias")
     """Arguments of `PLAIN` that transformers' class has a field for, apart from those that all have."""
-    _ALL_HAVE = ("head_dim", "rope_scaling", "activation", "attention_dropout", "initializer_range")
 
     @property
     def _names(self) -> ForeignConfig:
@@ -139,7 +141,7 @@ class LlamaTransformers(Translation):
 
     def config(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         names = self._names
-        wanted = {name: value for name, value in PLAIN.items() if name not in (*self._ALL_HAVE, *self.free)}
+        wanted = {name: value for name, value in PLAIN.items() if name not in (*_ALL_HAVE, *self.free)}
         for name in differing(arguments, wanted | dict(self.fixed)):
             raise names.limit(arguments, name, f"{names.owner} always has {(wanted | dict(self.fixed))[name]!r}")
         if arguments["hidden_dim"] % arguments["num_query_heads"]:
