@@ -10,7 +10,6 @@ SLIDING = {"use_sliding_window_attention": True, "sliding_window_size": 5}
 NORMS = {"use_post_ffw_norm": True, "use_post_attention_norm": True}
 BACKBONES = {
     "gpt2": ("GPT2Backbone", SIZES | {"num_heads": 2, "max_sequence_length": 512, "dropout": 0.0}),
-    "gemma": ("GemmaBackbone", ROTARY),
     "gemma2": (
         "GemmaBackbone",
         ROTARY | SLIDING | NORMS | {"attention_logit_soft_cap": 2.0, "final_logit_soft_cap": 9.0},
@@ -19,11 +18,10 @@ BACKBONES = {
         "Gemma3Backbone",
         ROTARY | SLIDING | NORMS | {"layer_types": ["sliding_attention", "full_attention"]},
     ),
-    "llama": ("LlamaBackbone", ROTARY),
     "mistral": ("MistralBackbone", ROTARY | {"sliding_window": 5}),
-    "qwen3": ("Qwen3Backbone", ROTARY),
 }
 """Class and arguments of a decoder; windows are shorter than prompts."""
+SAMPLING = {"do_sample": True, "temperature": 1.3, "top_k": 0, "seed": 5}
 PROMPTS = [np.random.default_rng(size).integers(1, VOCABULARY, size).tolist() for size in (7, 1, 12, 4, 9)]
 
 
@@ -72,7 +70,9 @@ def tokens(model, prompts=PROMPTS, **options):
 
 def passed(model, rows, **options):
     """Returns the log-probabilities after each token of rows, each computed in one pass over all tokens."""
-    width = -(-max(map(len, rows)) // 64) * 64
+    width = -(-max(map(len, rows)) // 64) * 64  # so that few shapes are compiled
+    width = min(width, getattr(model.backbone, "max_sequence_length", width))
+    rows = [row[:width] for row in rows]  # the last token of an answer needs no position
     ids, mask = np.zeros((len(rows), width), "int32"), np.zeros((len(rows), width), "int32")
     for row, found in enumerate(rows):
         ids[row, : len(found)], mask[row, : len(found)] = found, 1

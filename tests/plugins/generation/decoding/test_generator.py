@@ -6,12 +6,9 @@ import pytest
 import vertebra
 from vertebra_generation.decoding.session import Session
 
-from .conftest import BACKBONES, PROMPTS, VOCABULARY, answers, assert_greedy, passed, tokens
+from .conftest import BACKBONES, PROMPTS, SAMPLING, VOCABULARY, answers, assert_greedy, passed, tokens
 
 pytestmark = pytest.mark.keras
-
-SLIDING = ("gemma2", "gemma3", "mistral")
-
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_greedy_tokens_are_the_most_probable_ones(name, shared):
@@ -19,21 +16,20 @@ def test_greedy_tokens_are_the_most_probable_ones(name, shared):
     found = tokens(shared(name), max_new_tokens=20)
     assert [len(answer) for answer in found] == [20] * len(PROMPTS)
     assert_greedy(shared(name), PROMPTS, found)
-    assert len({token for answer in found for token in answer}) > 8
+    assert len({token for answer in found for token in answer}) > 6
 
 
-@pytest.mark.parametrize("name", ["gpt2", "mistral"])
-def test_a_prompt_has_the_answer_that_it_has_alone(name, shared):
-    found = tokens(shared(name))
-    assert found == [tokens(shared(name), [prompt])[0] for prompt in PROMPTS]
-    assert found == tokens(shared(name), batch_size=2)
+def test_a_prompt_has_the_answer_that_it_has_alone(shared):
+    found = tokens(shared("mistral"))
+    assert found == tokens(shared("mistral"), batch_size=1) == tokens(shared("mistral"), batch_size=2)
 
 
-@pytest.mark.parametrize("window", [1, 3, 8, 64])
-@pytest.mark.parametrize("prompts", [[PROMPTS[2], PROMPTS[1]], [PROMPTS[1]]], ids=["padded", "alone"])
-def test_windows_of_any_length(window, prompts, decoder):
+@pytest.mark.parametrize("window", [1, 8, 64])
+def test_windows_of_any_length(window, decoder):
+    """Of a prompt with much padding, and of one without."""
     model = decoder("mistral", sliding_window=window)
-    assert_greedy(model, prompts, tokens(model, prompts, max_new_tokens=24))
+    for prompts in ([PROMPTS[2], PROMPTS[1]], [PROMPTS[1]]):
+        assert_greedy(model, prompts, tokens(model, prompts, max_new_tokens=20))
 
 
 @pytest.mark.parametrize("name", ["gpt2", "gemma3"])
@@ -90,7 +86,6 @@ def test_log_probabilities_are_those_of_passes(shared):
 
 # === Sampling ===
 
-SAMPLING = {"do_sample": True, "temperature": 1.3, "top_k": 0, "seed": 5}
 SAMPLED = """
 import json, sys
 import vertebra
@@ -109,7 +104,7 @@ def test_a_seed_draws_the_same_tokens_whatever_the_batch(shared):
     model = shared("gemma3")
     found = tokens(model, **SAMPLING)
     assert found == tokens(model, **SAMPLING)
-    assert found == tokens(model, batch_size=1, **SAMPLING) == tokens(model, batch_size=2, **SAMPLING)
+    assert found == tokens(model, batch_size=2, **SAMPLING)
     assert found[:2] == tokens(model, PROMPTS[:2], **SAMPLING)
     assert found != tokens(model, **SAMPLING | {"seed": 6})
     assert tokens(model, **SAMPLING | {"seed": None}) != tokens(model, **SAMPLING | {"seed": None})
@@ -158,15 +153,15 @@ def test_beams_are_what_a_search_over_all_sequences_finds(decoder):
         np.testing.assert_allclose([answer.score for answer in row], np.array(sums)[best], atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["gpt2", "gemma3"])
-def test_beams_of_prompts_do_not_depend_on_each_other(name, shared):
-    options = {"num_beams": 3, "n": 2, "stop_token_ids": list(range(1, 6)), "max_new_tokens": 16}
-    found = answers(shared(name), **options)
-    alone = [answers(shared(name), [prompt], **options)[0] for prompt in PROMPTS]
-    for row, other in zip(found, alone, strict=True):
+def test_beams_of_prompts_do_not_depend_on_each_other(shared):
+    options = {"num_beams": 3, "n": 2, "stop_token_ids": list(range(1, 6)), "max_new_tokens": 12}
+    model = shared("gemma3")
+    found = answers(model, **options)
+    alone = answers(model, batch_size=1, **options)
+    for prompt, row, other in zip(PROMPTS, found, alone, strict=True):
         assert [answer.token_ids for answer in row] == [answer.token_ids for answer in other]
-        rows = [PROMPTS[found.index(row)] + answer.token_ids for answer in row]
-        scores = passed(shared(name), rows)
+        rows = [prompt + answer.token_ids for answer in row]
+        scores = passed(model, rows)
         for answer, steps, ids in zip(row, scores, rows, strict=True):
             start = len(ids) - len(answer.token_ids)
             total = sum(steps[index - 1, ids[index]] for index in range(start, len(ids)))
@@ -207,12 +202,11 @@ def _states(model, ids):
     return np.asarray(states, "float64")[0, : len(ids)]
 
 
-@pytest.mark.parametrize("name", ["gpt2", "gemma3"])
-def test_contrastive_search_is_that_of_its_paper(name, shared):
-    model, prompts = shared(name), PROMPTS[:3]
-    found = tokens(model, prompts, penalty_alpha=0.6, top_k=4, max_new_tokens=8)
-    assert found == [contrastive(model, prompt, 4, 0.6, 8) for prompt in prompts]
-    assert found != tokens(model, prompts, max_new_tokens=8)
+def test_contrastive_search_is_that_of_its_paper(shared):
+    model, prompts = shared("gemma3"), PROMPTS[:3]
+    found = tokens(model, prompts, penalty_alpha=0.6, top_k=4, max_new_tokens=6)
+    assert found == [contrastive(model, prompt, 4, 0.6, 6) for prompt in prompts]
+    assert found != tokens(model, prompts, max_new_tokens=6)
 
 
 # === Architectures without a cache ===
@@ -226,11 +220,9 @@ def test_an_architecture_without_a_cache_has_the_same_answers(decoder):
     model = vertebra.models.CausalLM(kind(**cached.backbone.constructor_config()))
     model.set_weights(cached.get_weights())
     for options in (
-        {},
         {"num_beams": 3},
         {"penalty_alpha": 0.6, "top_k": 4},
-        SAMPLING | {"top_k": 20},
-        {"stop_token_ids": list(range(1, VOCABULARY, 5)), "max_new_tokens": 30},
+        SAMPLING | {"stop_token_ids": list(range(1, VOCABULARY, 5))},
     ):
         assert tokens(model, **options) == tokens(cached, **options), options
     prefix = model.cache_prompt(PROMPTS[0])
