@@ -187,7 +187,10 @@ class Reference:
             for name in ("query", "key", "value")
         )
         if self.config.get("use_query_key_norm"):
-            query, key = self.norm(query, f"{block}/attention/query_norm"), self.norm(key, f"{block}/attention/key_norm")
+            query, key = (
+                self.norm(query, f"{block}/attention/query_norm"),
+                self.norm(key, f"{block}/attention/key_norm"),
+            )
         query, key = self.rotate(query, layer), self.rotate(key, layer)
         mixed = np.zeros_like(query)
         for head in range(heads):

@@ -132,7 +132,9 @@ def test_an_argument_out_of_range_is_named(gemma3, overrides):
 
 def test_rotations_and_masks_are_computed_once_for_each_type_of_layers(make_gemma3):
     names = {layer.name for layer in make_gemma3().layers if not layer.weights}
-    assert {f"{kind}_attention_{what}" for kind in ("full", "sliding") for what in ("mask", "rotary_embedding")} <= names
+    assert {
+        f"{kind}_attention_{what}" for kind in ("full", "sliding") for what in ("mask", "rotary_embedding")
+    } <= names
 
 
 def test_a_keras_file_holds_all_of_it(tmp_path, make_gemma3, run):
