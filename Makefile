@@ -11,7 +11,7 @@ PINS := -c constraints.txt -b constraints.txt
 # The libraries of the peer tests, in a separate environment, because KerasHub installs TensorFlow.
 PEERS_VENV := .venv-peers
 PEERS := keras-hub==0.32.0 transformers==5.23.0 peft==0.21.2 sentence-transformers==6.2.0 keras torch jax \
-	accelerate==1.15.0 lightning==2.6.6 onnx==1.23.2 onnxscript==0.7.2 onnxruntime==1.32.0
+	accelerate==1.15.0 lightning==2.6.6 onnx==1.23.2 onnxscript==0.7.2 onnxruntime==1.32.0 gguf
 # The packages that KerasHub and TensorFlow need in other versions than constraints.txt has.
 PEERS_OTHERS := h5py|kagglehub|kagglesdk
 # Vertebra itself in that environment, for the tools that train or export a backbone. KerasHub pins another kagglesdk

@@ -28,7 +28,7 @@ HOOKS = {
 }
 OF_TASK = (
     *("answers", "check_labels", "check_stored", "columns", "default_loss", "default_metrics", "exported_to"),
-    *("further_inputs", "head_task"),
+    *("further_files", "further_inputs", "head_task", "read_files"),
     *("has_output_for_each_token", "head_weights", "labels_are_shares", "needs_labels", "prepare", "reads_pairs"),
     *("sample_inputs", "stored_in", "task_arguments"),
 )

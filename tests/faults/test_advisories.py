@@ -18,6 +18,7 @@ from faults.advisories.payload import GOLDEN, Payload, Site
 from faults.advisories.running import FORBIDDEN, Runs, check, failures, opened_by_a_library
 from faults.advisories.table import ADVISORIES
 
+import gguf_bytes
 from fuzz import watch
 from vertebra._lora.files.describe import describe_adapter
 from vertebra._presets.inspect import inspect_preset
@@ -35,6 +36,8 @@ def presets(tmp_path_factory):
             inspect_preset(str(path))
     describe_adapter(GOLDEN / "peft_lora")
     folder = tmp_path_factory.mktemp("hub")
+    (folder / "model.gguf").write_bytes(gguf_bytes.gpt2())
+    inspect_preset(str(folder / "model.gguf"))
     with contextlib.suppress(ImportError), served(Site(folder, folder / "flag", folder, {}, 0)):
         pull()
     return {name: GOLDEN / name for name in ("transformers", "transformers_sharded", "kerashub", "kerashub_sharded")}

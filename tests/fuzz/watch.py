@@ -4,6 +4,7 @@ The tests of advisories (tests/faults) use it, too, for whole operations in plac
 """
 
 import contextlib
+import importlib.util
 import ipaddress
 import logging
 import os
@@ -63,6 +64,8 @@ _READABLE = tuple(
 _OF_SYSTEM = ("/dev/urandom", "/proc/self/status", "/proc/sys/kernel/random/boot_id")
 _STRUCTURES = str(Path(vertebra.__file__).parent / "_keras" / "structures" / "rebuilding.py")
 """The module that reads pickles which this process has made of the layers that it built."""
+_JINJA = (os.path.dirname(jinja.origin),) if (jinja := importlib.util.find_spec("jinja2")) else ()  # noqa: PTH120
+"""The folder of the template engine."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _watching: "Watch | None" = None
 
@@ -216,8 +219,11 @@ def _is_numeric(host: object) -> bool:
 
 
 def _is_of_module(event: str) -> bool:
-    """Returns whether code is not of an input: of an imported module, of an annotation, or of the copy of a build."""
-    files = (_STRUCTURES,) if event == "pickle.find_class" else ("<frozen importlib", typing.__file__)
+    """Returns whether code is not of an input: of an imported module, of an annotation, or of the copy of a build.
+
+    A chat template is a program by its nature: Jinja's sandbox runs it.
+    """
+    files = (_STRUCTURES,) if event == "pickle.find_class" else ("<frozen importlib", typing.__file__, *_JINJA)
     frame = sys._getframe()
     while frame is not None:
         if frame.f_code.co_filename.startswith(files):

@@ -2,9 +2,11 @@
 
 import copy
 import json
+import runpy
 import tempfile
 from pathlib import Path
 
+import jinja2
 import torch
 import transformers
 from serving import serve
@@ -91,7 +93,10 @@ def render(template, conversation, **options):
         options |= {"tokenize": True, "return_dict": True, "return_assistant_tokens_mask": True}
         found = tokenizer.apply_chat_template(conversation, **options)
         return {"ids": found["input_ids"], "mask": found["assistant_masks"]}
-    return tokenizer.apply_chat_template(conversation, tokenize=False, **options)
+    try:
+        return {"text": tokenizer.apply_chat_template(conversation, tokenize=False, **options)}
+    except Exception as error:
+        return {"error": str(error), "raised": type(error) is jinja2.exceptions.TemplateError}
 
 
 def byte_tokenizer():
@@ -135,6 +140,17 @@ def read_config_text(text):
         return read_config(folder)
 
 
+def schema(path, name):
+    """Returns the JSON schema of a function of a module."""
+    functions = runpy.run_path(path)
+    return transformers.utils.get_json_schema(functions[name])
+
+
+def defaults():
+    """Returns the options of `generate` that neither a config nor a call gives."""
+    return transformers.GenerationConfig._get_default_generation_params()
+
+
 if __name__ == "__main__":
     serve(
         generate=generate,
@@ -144,5 +160,7 @@ if __name__ == "__main__":
         read_templates=read_templates,
         save_config=save_config,
         read_config=read_config,
+        defaults=defaults,
+        schema=schema,
         read_config_text=read_config_text,
     )

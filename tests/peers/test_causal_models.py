@@ -13,7 +13,7 @@ from vertebra.cli import main
 from .conftest import TOLERANCE, Peer
 from .test_kerashub_tasks import kerashub_tasks  # noqa: F401
 from .test_tasks import text_peer  # noqa: F401
-from .test_tokenizers import GEMMA
+from .test_tokenizers import GEMMA, SPM_BPE
 
 pytestmark = pytest.mark.keras
 
@@ -37,7 +37,8 @@ CONFIGS = {
 WITHOUT_A_SECOND_MATRIX = ("gpt2", "gemma", "gemma2", "gemma3_text")
 """Architectures whose token embedding has no matrix for logits: the task has it."""
 MODELS = [(model_type, tied) for model_type in CONFIGS for tied in (True, False)]
-PACKED = [(model_type, True, True) for model_type in CONFIGS]
+TRAINED = [(model_type, True) for model_type in CONFIGS] + [("gpt2", False), ("llama", False)]
+PACKED = [("gpt2", True, True), ("gemma2", True, True), ("llama", True, True)]
 each_model = pytest.mark.parametrize(("model_type", "tied"), MODELS)
 MODEL = "AutoModelForCausalLM"
 
@@ -124,7 +125,7 @@ def test_scores(model_type, made, causal_peer):
     agree(lm.score(PAIRS), [sum(one) for one in theirs], 1e-4)
 
 
-@pytest.mark.parametrize(("model_type", "tied", "packing"), [(*one, False) for one in MODELS] + PACKED)
+@pytest.mark.parametrize(("model_type", "tied", "packing"), [(*one, False) for one in TRAINED] + PACKED)
 def test_losses_of_training_on_completions(model_type, tied, packing, made, causal_peer):
     """Each step of gradient descent has the loss that transformers has with labels of -100 for prompts and padding."""
     folder = made(model_type, tied)
@@ -135,6 +136,28 @@ def test_losses_of_training_on_completions(model_type, tied, packing, made, caus
     lm.compile(keras.optimizers.SGD(0.05))
     options = {"epochs": 4, "batch_size": 3, "shuffle": False, "packing": packing, "verbose": 0}
     ours = lm.fit(*map(list, zip(*PAIRS, strict=True)), **options).history["loss"]
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+
+
+TEMPLATE = (
+    "{% for message in messages %}{{ message.role }}: {% if message.role == 'assistant' %}{% generation %}"
+    "{{ message.content }}.{% endgeneration %}{% else %}{{ message.content }}{% endif %};{% endfor %}"
+)
+CHATS = [
+    [{"role": "user", "content": "a fox"}, {"role": "assistant", "content": "the quick fox"}],
+    [{"role": "user", "content": "dog"}, {"role": "assistant", "content": "lazy"}, {"role": "user", "content": "a"}],
+]
+
+
+@pytest.mark.parametrize("packing", [False, True])
+def test_losses_of_training_on_chats(packing, made, causal_peer):
+    folder = made("llama")
+    options = {"chats": CHATS, "template": TEMPLATE, "rate": 0.05, "steps": 4}
+    theirs = causal_peer("train_on_chats", folder=folder, **options)
+    lm = vertebra.models.CausalLM.from_preset(folder)
+    lm.chat_templates, lm.preprocessor.sequence_length = TEMPLATE, 64
+    lm.compile(keras.optimizers.SGD(0.05))
+    ours = lm.fit(CHATS, epochs=4, batch_size=2, shuffle=False, packing=packing, verbose=0).history["loss"]
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)
 
 
@@ -154,7 +177,10 @@ SIZES = {"vocabulary_size": 320, "num_layers": 2, "hidden_dim": 16, "intermediat
 ARCHITECTURES = {
     "GPT2": SIZES | {"num_heads": 2, "max_sequence_length": 48},
     "Gemma": SIZES | {"num_query_heads": 2, "num_key_value_heads": 1, "head_dim": 8},
+    "Llama": SIZES | {"num_query_heads": 2, "num_key_value_heads": 1},
+    "Mistral": SIZES | {"num_query_heads": 2, "num_key_value_heads": 1, "sliding_window": 4},
 }
+KINDS_OF_TOKENIZERS = {"GPT2": "gpt2", "Gemma": json.dumps(GEMMA), "Llama": json.dumps(SPM_BPE)}
 
 
 @pytest.fixture(scope="session")
@@ -163,10 +189,10 @@ def files_of(tokenizer_peer, tmp_path_factory):
 
     def files(architecture):
         folder = tmp_path_factory.mktemp(architecture)
-        kind = "gpt2" if architecture == "GPT2" else json.dumps(GEMMA)
+        kind = KINDS_OF_TOKENIZERS.get(architecture, KINDS_OF_TOKENIZERS["Llama"])
         tokenizer_peer("train", folder=str(folder), kind=kind, texts=TEXTS * 30, size=300)
-        if architecture == "Gemma":
-            return {"proto": str(folder / GEMMA["file"])}
+        if architecture != "GPT2":
+            return {"proto": str(folder / SPM_BPE["file"])}
         return {"vocabulary": str(folder / "vocab.json"), "merges": str(folder / "merges.txt")}
 
     return files

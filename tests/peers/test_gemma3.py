@@ -56,6 +56,33 @@ def test_512_positions_have_the_states_and_logits_of_transformers(model, config,
     assert any("vision_tower" in text for text in told) == ("vision_config" in config)
 
 
+# === Generation ===
+
+OLDER = {name: size for name, size in SIZES.items() if name != "sliding_window"} | {"num_hidden_layers": 3}
+STARTS = [[5, 9, 11, 7, 40, 41, 42, 43, 44, 45, 46, 47, 48], [3], [12, 13, 14, 15, 16], [60, 59]]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "config"),
+    [
+        ("Gemma", OLDER | {"model_type": "gemma"}),
+        ("Gemma2", OLDER | {"model_type": "gemma2", "sliding_window": 8}),
+        ("Gemma3", TEXT | SIZES | {"sliding_window": 8}),
+        ("Gemma3", TEXT | SIZES | {"sliding_window": 8, "rope_parameters": {"full_attention": LINEAR}}),
+    ],
+    ids=str,
+)
+def test_greedy_answers_have_the_tokens_of_transformers(prefix, config, transformers_peer, folder):
+    """64 of them, so that the windows' rings of slots are used again, for prompts of different lengths."""
+    inputs = {"token_ids": STARTS[:1], "padding_mask": [[1] * len(STARTS[0])]}
+    transformers_peer("create", folder=str(folder), inputs=inputs, model=f"{prefix}ForCausalLM", config=config)
+    attention = "eager" if prefix == "Gemma2" else None  # transformers' fused attention knows no cap
+    theirs = transformers_peer("generate", folder=str(folder), prompts=STARTS, count=64, attention=attention)
+    lm = vertebra.models.CausalLM.from_preset(folder)
+    found = lm.generate(STARTS, max_new_tokens=64, stop_token_ids=None, strip_prompt=True)
+    assert [list(map(int, answer)) for answer in found] == theirs
+
+
 # === EmbeddingGemma ===
 
 GEMMA = {"model_type": "bpe", "byte_fallback": True, "normalization_rule_name": "identity", "file": "tokenizer.model"}

@@ -31,6 +31,12 @@ def load(folder, inputs, model="AutoModel", attention=None, call=None):
     return {"outputs": compute(loaded, inputs, call), "report": report, "dtype": dtype}
 
 
+def load_gguf(folder, file, inputs, config):
+    """Loads a GGUF file in float32, with fields of the config that it has and transformers ignores."""
+    loaded = transformers.AutoModel.from_pretrained(folder, gguf_file=file, dtype=torch.float32, **config)
+    return {"outputs": compute(loaded, inputs), "model_type": loaded.config.model_type}
+
+
 def create(folder, inputs, model, config, dtype="float32", max_shard_size="1GB"):
     """Saves a model with random weights; returns the outputs of its base model, computed in float32."""
     torch.manual_seed(0)
@@ -218,9 +224,10 @@ def count(model):
     return {"added": sum(map(found.get, adapters)), "trained": sum(map(found.get, trained))}
 
 
-def generate(folder, prompts, count):
+def generate(folder, prompts, count, attention=None):
     """Returns the greedy answers of a checkpoint to prompts, which are padded on the left, of `count` tokens each."""
-    model, length = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="float32"), max(map(len, prompts))
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="float32", attn_implementation=attention)
+    length = max(map(len, prompts))
     ids = torch.tensor([[0] * (length - len(prompt)) + prompt for prompt in prompts])
     mask = torch.tensor([[0] * (length - len(prompt)) + [1] * len(prompt) for prompt in prompts])
     model.generation_config.eos_token_id = None
@@ -299,6 +306,7 @@ def compute(model, inputs, call=None):
 if __name__ == "__main__":
     serve(
         load=load,
+        load_gguf=load_gguf,
         create=create,
         create_wrapped=create_wrapped,
         adapt=adapt,

@@ -17,6 +17,7 @@ del GEMMA["num_heads"]
 LLAMA = BERT | {"num_query_heads": 2, "num_key_value_heads": 1, "tie_word_embeddings": True}
 del LLAMA["num_heads"]
 TINY = {"BertBackbone": BERT, "GPT2Backbone": BERT, "GemmaBackbone": GEMMA, "LlamaBackbone": LLAMA}
+TINY["Gemma3Backbone"] = GEMMA
 TINY |= {f"{name}Backbone": BERT for name in ("Roberta", "DistilBert", "Electra", "MPNet", "ModernBert")}
 WITH_POOLER = ("BertBackbone", "ElectraBackbone", "MPNetBackbone")
 each = pytest.mark.parametrize("name", TINY)

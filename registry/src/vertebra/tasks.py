@@ -129,14 +129,9 @@ def cache_of_architecture(backbone: str, arguments: Mapping[str, Any]) -> tuple[
     Raises:
         TypeError: the function of the architecture returns something else.
     """
-    from vertebra._discovery.catalog import BACKBONES, catalog
-    from vertebra.specs import resolve_reference
-    from vertebra.specs.caches import checked_layers
+    from vertebra._tasks import caches
 
-    backbones = catalog(BACKBONES)
-    reference = backbones.lookup(backbone).value.cache if backbone in backbones else None
-    layers = None if reference is None else resolve_reference(reference)(arguments)
-    return None if reference is None or layers is None else checked_layers(layers, reference)
+    return caches.cache_of_architecture(backbone, arguments)
 
 
 def kerashub_config(backbone: Any) -> dict[str, Any]:

@@ -176,7 +176,7 @@ def test_outputs_are_those_of_other_libraries(preset, run, reference_io):
     backbone = vertebra.Backbone.from_preset(GOLDEN / preset)
     assert type(backbone).__name__ == "Gemma3Backbone"
     error = np.abs(run(backbone, inputs) - reference_io[f"{preset}/sequence_output"])
-    assert error[inputs["padding_mask"] == 1].max() <= 1e-5
+    assert error[inputs["padding_mask"] == 1].max() <= 3e-5  # of six layers
 
 
 @pytest.mark.keras(once=True)

@@ -95,3 +95,19 @@ def test_the_longest_row_is_that_of_backbone_tokenizer_and_preprocessor(make, to
     assert make(tokenizer.with_max_length(20)).longest == 20
     assert make(TextPreprocessor(tokenizer, 12)).longest == 12
     assert make(preprocessor=None).longest is None
+
+
+def test_compile_sets_the_method_of_generate(make):
+    lm = make()
+    greedy = lm.generate("the fox", max_new_tokens=4)
+    lm.compile(sampler="beam")
+    assert lm.generation_options.num_beams == 5
+    assert lm.generate("the fox", max_new_tokens=4) == lm.generate(
+        "the fox", max_new_tokens=4, num_beams=5, length_penalty=0.0
+    )
+    lm.compile("adam")
+    assert lm.generation_options.num_beams == 5  # unchanged
+    lm.compile(sampler="greedy")
+    assert lm.generate("the fox", max_new_tokens=4) == greedy
+    with pytest.raises(ArgumentError, match="compile: sampler='top-k', expected .*'top_k'"):
+        lm.compile(sampler="top-k")

@@ -38,6 +38,12 @@ def test_a_part_of_a_model_is_refused():
         read(gguf_bytes.gpt2(split__no=1, split__count=3))
 
 
+@pytest.mark.parametrize("kind", ["adapter", "mmproj", "vocab"])
+def test_a_file_that_is_no_model_is_refused(kind):
+    with pytest.raises(PresetConfigError, match=f"general.type is '{kind}', and only models are read"):
+        read(gguf_bytes.gpt2(general__type=kind))
+
+
 def test_a_model_of_another_architecture_is_refused(tmp_path):
     (tmp_path / "model.gguf").write_bytes(gguf_bytes.gpt2(general__architecture="rwkv"))
     with pytest.raises(PresetConfigError, match=r"the GGUF header: general.architecture is 'rwkv'"):

@@ -160,7 +160,8 @@ def test_a_preset_is_described_and_listed(add, preset, capsys):
     assert (facts["format"], facts["backbone"], facts["parameters"]) == ("acme", "NetBackbone", 18)
     main(["formats", "--json"])
     rows = {row["name"]: row["distribution"] for row in json.loads(capsys.readouterr().out)}
-    assert rows == {"native": "vertebra", "transformers": "vertebra", "kerashub": "vertebra", "acme": "acme"}
+    own = {"native": "vertebra", "transformers": "vertebra", "kerashub": "vertebra", "acme": "acme"}
+    assert rows == own | {"gguf": "vertebra-gguf"}
     main(["backbones", "--json"])
     (row,) = [row for row in json.loads(capsys.readouterr().out) if row["name"] == "NetBackbone"]
     assert row["formats"] == ["native", "acme"]

@@ -62,7 +62,7 @@ def test_an_archive_is_named(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["model.safetensors", "model-00001-of-00002.safetensors", "model.weights.h5", "pytorch_model.bin", "a.gguf"]
+    "name", ["model.safetensors", "model-00001-of-00002.safetensors", "model.weights.h5", "pytorch_model.bin", "a.ggml"]
 )
 def test_weights_without_their_config_are_named(tmp_path, name):
     for file in (name, "certificate.safetensors", "metadata.json"):

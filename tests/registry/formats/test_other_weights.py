@@ -37,7 +37,7 @@ OTHERS = {
     "tf_model.h5": "from_tf=True",
     "flax_model.msgpack": "from_flax=True",
     "bert_model.ckpt.index": "from_tf=True",
-    "model-q4.gguf": "gguf_file",
+    "model-q4.ggml": "gguf_file",
     "onnx/model.onnx": "exported",
     "openvino_model.xml": "exported",
     "adapter_model.safetensors": "load_lora_weights",

@@ -14,6 +14,7 @@ from vertebra_generation.decoding.generator import Generator, Request
 from vertebra_generation.decoding.prefix import Prefix
 from vertebra_generation.prompts import ARRAYS, CHATS, IDS, Prompts, prompts_of
 from vertebra_generation.sampling.options import GenerationOptions
+from vertebra_text import TextError
 
 _AUTO = "auto"
 
@@ -36,25 +37,8 @@ class TextGeneration:
     tokenizer: Any
     backbone: Any
     lora_rows: Any
+    generation_options: GenerationOptions
     _generator: Generator | None
-    _generation_options: GenerationOptions | None
-
-    @property
-    def generation_options(self) -> GenerationOptions:
-        """The options of `generate` that a call does not give: those of the preset, and the tokenizer's end token.
-
-        They can be set.
-        """
-        if self._generation_options is None:
-            end = getattr(self.tokenizer, "end_token_id", None)
-            return GenerationOptions(stop_tokens=() if end is None else (end,))
-        return self._generation_options
-
-    @generation_options.setter
-    def generation_options(self, options: GenerationOptions) -> None:
-        if not isinstance(options, GenerationOptions):
-            raise ArgumentError("CausalLM", "generation_options", options, "a GenerationOptions")
-        self.__dict__["_generation_options"] = options
 
     def generate(
         self,
@@ -67,6 +51,7 @@ class TextGeneration:
         adapters: Any = None,
         cached_prompt: CachedPrompt | None = None,
         batch_size: int = 32,
+        numbers: Sequence[int] | None = None,
         **options: Any,
     ) -> Any:
         """Returns answers to prompts.
@@ -83,6 +68,8 @@ class TextGeneration:
             adapters: The name of a LoRA adapter, or a list with one for each prompt, or None for the active ones.
             cached_prompt: What each prompt begins with, as `cache_prompt` returned it; `inputs` are what follows.
             batch_size: The most prompts that are computed at once.
+            numbers: The number of each prompt, from 0, or None for its index. With a seed, draws depend on it and on no
+                other prompt, so that a list in parts gets the answers of the whole.
             **options: The fields of `GenerationOptions`, such as `max_new_tokens`, `do_sample` and `temperature`.
 
         Returns:
@@ -90,13 +77,14 @@ class TextGeneration:
             above 1, a list of answers for each prompt. For one prompt that is in no list, its answer alone.
 
         Raises:
-            ArgumentError: an option is unknown, out of range or contradicts another one; or a prompt leaves no position
-                for an answer.
-            TextError: an item is no prompt.
+            ArgumentError: an option is unknown, out of range or contradicts another one.
+            TextError: an item is no prompt, or leaves no position for an answer.
         """
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise ArgumentError("generate", "batch_size", batch_size, "an int of at least 1")
         prompts, request = self._request(inputs, max_length, stop_token_ids, adapters, cached_prompt, options)
+        if numbers is not None:
+            request = replace(request, numbers=_checked_numbers(numbers, len(prompts.ids)))
         answers = self._own_generator().answers(request, batch_size) if prompts.ids else []
         before = [] if cached_prompt is None else cached_prompt.ids
         texts = _Texts(prompts, before, self.tokenizer, strip_prompt or prompts.kind == CHATS)
@@ -154,8 +142,23 @@ class TextGeneration:
         if not prompts.is_single:
             raise ArgumentError("cache_prompt", "prompt", prompt, "one prompt")
         ids = prompts.ids[0]
+        self._check_ids([ids])
         self._check_length([ids])
         return CachedPrompt(ids, self._own_generator().prefix(ids, adapter), adapter)
+
+    def prompt_ids(self, prompt: Any) -> list[int]:
+        """Returns the token ids of a prompt, as `generate` computes it.
+
+        Args:
+            prompt: A text, a chat or a list of token ids.
+
+        Raises:
+            TextError: it is none of these, has no token, or more than the backbone has positions.
+        """
+        found = self._prompts([prompt]).ids
+        self._check_ids(found)
+        self._check_length(found)
+        return found[0]
 
     def answers(self, texts: Any, **options: Any) -> Any:
         """Returns what `generate` returns for a list of prompts, without the prompts; for `stream`."""
@@ -188,7 +191,10 @@ class TextGeneration:
             expected = f"one for each of {len(prompts.ids)} prompts"
             raise ArgumentError("generate", "adapters", f"{len(adapters)} names", expected)
         before = [] if cached is None else cached.ids
+        self._check_ids(prompts.ids)
         self._check_length([before + ids for ids in prompts.ids])
+        for ids in prompts.ids:
+            chosen.most_new_tokens(len(before) + len(ids))  # an error is raised before anything is computed
         if chosen.stop_strings and self.tokenizer is None:
             raise ArgumentError("generate", "stop_strings", chosen.stop_strings, "none, as the task has no tokenizer")
         if cached is not None and cached.prefix is None:
@@ -211,12 +217,20 @@ class TextGeneration:
             start = getattr(tokenizer, "end_token_id", None)  # as GPT-2, whose one special token is both
         return prompts_of(inputs, tokenizer, self.render_chat, start)
 
+    def _check_ids(self, prompts: Sequence[Sequence[int]]) -> None:
+        size = self.backbone.token_embedding.input_dim
+        for number, ids in enumerate(prompts):
+            wrong = next((token for token in ids if not 0 <= token < size), None)
+            if wrong is not None:
+                expected = f"token ids from 0 to {size - 1:,}, the vocabulary of {type(self.backbone).__name__}"
+                raise TextError("generate", f"inputs[{number}]", wrong, expected)
+
     def _check_length(self, prompts: Sequence[Sequence[int]]) -> None:
         limit = getattr(self.backbone, "max_sequence_length", None)
         for number, ids in enumerate(prompts):
             if limit is not None and len(ids) > limit:
                 expected = f"at most {limit:,} tokens, the positions of {type(self.backbone).__name__}"
-                raise ArgumentError("generate", f"inputs[{number}]", f"{len(ids):,} tokens", expected)
+                raise TextError("generate", f"inputs[{number}]", f"{len(ids):,} tokens", expected)
 
     def render_chat(self, messages: Sequence[Mapping[str, Any]]) -> str:
         """Returns the prompt for a chat: its text, after which the assistant's answer follows."""
@@ -239,6 +253,13 @@ class _Texts:
         if not prompt:
             return answer.text
         return self.tokenizer.detokenize(prompt, skip_special_tokens=True) + (answer.text or "")
+
+
+def _checked_numbers(numbers: Any, count: int) -> list[int]:
+    found = list(numbers) if isinstance(numbers, Sequence | np.ndarray) else []
+    if len(found) != count or not all(isinstance(one, int | np.integer) and one >= 0 for one in found):
+        raise ArgumentError("generate", "numbers", numbers, f"an int from 0 for each of {count} prompts")
+    return [int(one) for one in found]
 
 
 def _as_arrays(rows: list[list[int]], is_single: bool) -> dict[str, Any]:

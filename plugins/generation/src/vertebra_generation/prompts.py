@@ -52,9 +52,8 @@ def prompts_of(inputs: Any, tokenizer: Any, render: Callable[[Any], str], start:
     kind = _kind(items[0])
     for number, item in enumerate(items):
         if kind is None or _kind(item) != kind:
-            raise TextError(
-                f"inputs[{number}]", item, f"a text, a chat or token ids{', as the first' if number else ''}"
-            )
+            expected = f"a text, a chat or token ids{', as the first' if number else ''}"
+            raise TextError("generate", f"inputs[{number}]", item, expected)
     if kind == IDS:
         ids = [[int(token) for token in item] for item in items]
     elif tokenizer is None:
@@ -66,7 +65,8 @@ def prompts_of(inputs: Any, tokenizer: Any, render: Callable[[Any], str], start:
         if not row and start is not None:
             row.append(start)
         if not row:
-            raise TextError(f"inputs[{number}]", items[number], "a text with a token: the tokenizer has no start token")
+            expected = "a text with a token: the tokenizer has no start token"
+            raise TextError("generate", f"inputs[{number}]", items[number], expected)
     return Prompts(ids, str(kind), single)
 
 

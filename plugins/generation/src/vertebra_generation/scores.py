@@ -1,4 +1,4 @@
-"""`TokenScores`: the log-probability of each token that counts, given the tokens before it."""
+"""The log-probabilities of completions: `TextScores`, and `TokenScores`, the model that computes them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,70 @@ import numpy as np
 from keras import ops
 
 import vertebra
-from vertebra_generation.training.encoding import Encoded, arrays
+from vertebra_generation.training.batches import scored_items
+from vertebra_generation.training.encoding import Encoded, arrays, cut, encoded
 from vertebra_text import Task
 
 _TARGETS, _POSITIONS = "target_ids", "target_positions"
+
+
+class TextScores:
+    """Scores texts with a task that has `logits_of`."""
+
+    tokenizer: Any
+    longest: int | None
+    examples: Any
+    require_tokenizer: Any
+    _scores: Any
+
+    def score(
+        self,
+        prompts: Any,
+        completions: Any = None,
+        *,
+        per_token: bool = False,
+        adapters: Any = None,
+        batch_size: int = 32,
+    ) -> Any:
+        """Returns the log-probability of each completion after its prompt: the sum of those of its tokens.
+
+        A prompt and its completion are tokenized as one text; a token that they share counts. After an empty prompt,
+        the text begins with the tokenizer's start token.
+
+        Args:
+            prompts: A prompt for each completion, or one for all. Without completions, whole texts, whose first token
+                has no probability, or items as in `fit`.
+            completions: The completions; None means that `prompts` has them.
+            per_token: Whether the log-probability of each token is returned.
+            adapters: As in `predict`, with a name for each completion.
+            batch_size: The number of texts in a batch.
+
+        Returns:
+            float32, shape (completions,), natural logarithms; for one completion, a number. With `per_token`, a list
+            with a dict for each: `score`, `token_ids`, `tokens`, and `log_probabilities`, float32, shape (tokens,).
+
+        Raises:
+            ArgumentError: prompts and completions differ in number.
+            TextError: an item is no text, or longer than the backbone allows.
+        """
+        self.require_tokenizer()
+        items, is_single = scored_items(prompts, completions)
+        rows = encoded(self.tokenizer, self.examples(items), ends=False)
+        cut(rows, None if self.longest is None else self.longest + 1, refuse=True)  # the last token is no input
+        if self._scores is None:
+            self.__dict__["_scores"] = TokenScores(self)
+        found = self._scores.of_rows(rows, batch_size, adapters)
+        if per_token:
+            answers = [self._of_tokens(row, values) for row, values in zip(rows, found, strict=True)]
+            return answers[0] if is_single else answers
+        sums = np.array([values.sum(dtype="float64") for values in found], "float32")
+        return float(sums[0]) if is_single else sums
+
+    def _of_tokens(self, row: Encoded, values: Any) -> dict[str, Any]:
+        ids = row.ids[row.weights > 0]
+        tokens = [self.tokenizer.id_to_token(int(index)) for index in ids]
+        total = float(values.sum(dtype="float64"))
+        return {"score": total, "token_ids": ids.tolist(), "tokens": tokens, "log_probabilities": values}
 
 
 class TokenScores(Task):

@@ -25,12 +25,21 @@ def read_preset(path: Path, data: memoryview) -> FileHeader:
         PresetConfigError: the model in it cannot be read.
     """
     source = Source(path, read_container(path, data), data)
+    _refuse_others(source)
     _refuse_parts(source)
     architecture = architecture_of(source)
     tensors = _tensors(source, architecture)
     files, notes = tokenizer_files(source)
     config = json.dumps(architecture.config(source), indent=2).encode()
     return FileHeader({CONFIG: config, **files}, tensors, notes)
+
+
+def _refuse_others(source: Source) -> None:
+    """Refuses files that are not whole models, such as adapters, and the part of a model that reads images."""
+    fields = source.container.fields
+    kind = fields.text("general.type", "model")
+    if kind != "model":
+        raise fields.refusal("general.type", f"is {kind!r}, and only models are read", "Name the file of the model")
 
 
 def _refuse_parts(source: Source) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vertebra_text.errors import ItemError as ItemError
     from vertebra_text.errors import TextError as TextError
+    from vertebra_text.long_runs.command import add_record_options as add_record_options
+    from vertebra_text.long_runs.command import answer_records as answer_records
     from vertebra_text.preprocessor import TextPreprocessor as TextPreprocessor
     from vertebra_text.task_files.describe import describe as describe
     from vertebra_text.task_files.stored import StoredTask as StoredTask
@@ -22,6 +24,8 @@ __all__ = [
     "TextError",
     "TextPreprocessor",
     "Tokenizer",
+    "add_record_options",
+    "answer_records",
     "check_vocabulary",
     "describe",
 ]
@@ -29,6 +33,8 @@ __all__ = [
 _HOMES = {
     "ItemError": "errors",
     "TextError": "errors",
+    "add_record_options": "long_runs.command",
+    "answer_records": "long_runs.command",
     "StoredTask": "task_files.stored",
     "describe": "task_files.describe",
     "Task": "tasks.task",

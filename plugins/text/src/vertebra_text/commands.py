@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vertebra.errors import WeightsMismatchError, printable
+from vertebra.errors import WeightsMismatchError
 from vertebra_text.errors import ItemError
-from vertebra_text.long_runs.counting import count_records
-from vertebra_text.long_runs.progress import shown
-from vertebra_text.long_runs.reading import KINDS, read_records
-from vertebra_text.long_runs.run import WINDOW, run
+from vertebra_text.long_runs.command import add_record_options, answer_records
+from vertebra_text.long_runs.run import WINDOW
 
 _TRAIN = "Train the task with `fit` and save it with `save_to_preset`, or take a preset that has the head"
 Fields = Callable[[Any], Mapping[str, Any]]
@@ -61,15 +56,10 @@ def _add_arguments(parser: Any, task: str, fields: Fields, out: str = "") -> Non
     parser.add_argument("input", nargs="+", metavar="INPUT", help="text, JSONL, CSV or Parquet files, or - for stdin")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUT", help=out)
     parser.add_argument("--preset", required=True, help="a preset id, a handle or a path")
-    parser.add_argument("--text-column", default="text", metavar="NAME", help="field with the text (default: text)")
-    kinds = sorted(set(KINDS.values()))
-    parser.add_argument("--format", choices=kinds, help="format of the input (default: by its suffix)")
+    add_record_options(parser)
     parser.add_argument("--adapter", help="LoRA adapter to load: a path or a handle")
     parser.add_argument("--runtime", help="the runtime, such as torch or jax")
     parser.add_argument("--dtype", help="dtype or dtype policy of the backbone (default: float32)")
-    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="texts in a batch (default: 32)")
-    parser.add_argument("--skip-bad", action="store_true", help="go on after records that cannot be read")
-    parser.add_argument("--restart", action="store_true", help="begin again instead of continuing an interrupted run")
     parser.add_argument("--json", action="store_true", help="print a summary as JSON")
     parser.set_defaults(run=_run, task=task, fields=fields, pairs=False, settings=(), of_task=(), of_answers=())
 
@@ -80,27 +70,7 @@ def _run(args: argparse.Namespace) -> int:
     job = {"task": args.task, "preset": args.preset, "adapter": args.adapter, "dtype": args.dtype, "input": args.input}
     job |= {"columns": list(columns)} | {name: getattr(args, name) for name in args.settings}
     width = task.output_shape[-1] if args.task == "TextEmbedder" else 0
-    with shown(count_records(args.input, args.format)) as progress:
-        summary = run(
-            read_records(args.input, columns, args.format),
-            lambda texts: _stream(task, texts, args),
-            args.output,
-            job,
-            width=width,
-            skip_bad=args.skip_bad,
-            restart=args.restart,
-            progress=progress,
-        )
-    if args.json:
-        print(json.dumps(asdict(summary) | {"output": str(args.output)}, indent=2))
-    else:
-        earlier = f", {summary.continued:,} of them by an earlier run" if summary.continued else ""
-        print(printable(f"{args.output}: {summary.records:,} records{earlier}"))
-    for line in summary.bad:
-        print(f"warning: {printable(line)}", file=sys.stderr)
-    if summary.bad_count > len(summary.bad):
-        print(f"warning: and {summary.bad_count - len(summary.bad):,} more", file=sys.stderr)
-    return 0
+    return answer_records(args, columns, lambda texts, _: _stream(task, texts, args), job, width=width)
 
 
 def _stream(task: Any, texts: Iterable[Any], args: argparse.Namespace) -> Iterator[Any]:

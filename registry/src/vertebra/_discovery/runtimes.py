@@ -19,6 +19,7 @@ from vertebra.errors import (
     RuntimeChoiceError,
     RuntimeUnavailableError,
     SettingsError,
+    UnknownNameError,
     exception_text,
 )
 from vertebra.interfaces import Runtime
@@ -60,6 +61,14 @@ def bind_any(requested: str | None = None) -> Runtime:
         if not error.available:
             raise
         return bind(error.available[0])
+
+
+def expected() -> Runtime | None:
+    """Returns the runtime that `bind` would choose, or None if none was chosen; imports no framework."""
+    try:
+        return usable(bound_backend() or _permitted(None) or _chosen())
+    except (RuntimeChoiceError, RuntimeUnavailableError, UnknownNameError):
+        return None
 
 
 def bound_backend() -> str | None:

@@ -13,6 +13,7 @@ from vertebra._discovery.backbone_classes import bind_any
 from vertebra._formats.description import OpenPreset, PresetDescription
 from vertebra._formats.registry import read_description
 from vertebra._keras.dtype_names import DTYPES, not_a_dtype
+from vertebra._presets.cache_plan import CachePlan, Lengths, plan_cache
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.memory import host_memory
@@ -70,6 +71,8 @@ class Plan:
     """Number of parameters of the adapter."""
     train_lora: int | None
     """Bytes of the adapter, its gradients and Adam's moments, and of those of the head."""
+    cache: CachePlan | None
+    """The cache with which text is generated, or None if it was not asked for."""
     not_read: str | None
     """The shard index of a second checkpoint, which is not read, or None if there is just one."""
     device: str
@@ -83,7 +86,11 @@ class Plan:
 
 
 def plan_preset(
-    preset: str, dtype: str | None = None, runtime: str | None = None, lora_rank: int | None = None
+    preset: str,
+    dtype: str | None = None,
+    runtime: str | None = None,
+    lora_rank: int | None = None,
+    lengths: Lengths | None = None,
 ) -> Plan:
     """Works out the bytes that a preset needs, before any weights are downloaded or allocated.
 
@@ -92,19 +99,23 @@ def plan_preset(
         dtype: Dtype or dtype policy, or None for float32.
         runtime: The runtime whose first device the preset should fit, or None for this machine's memory.
         lora_rank: Rank of a LoRA adapter on the architecture's default targets, or None.
+        lengths: The text that is generated, or None for no cache.
 
     Raises:
         PresetError: as in `from_preset`, for the files that are read.
         LoraConfigError: the rank is out of range.
+        ArgumentError: the architecture cannot generate text with a cache, or not such a text.
     """
     dtype = dtype or "float32"
     if dtype not in DTYPES:
         raise PresetConfigError("plan", not_a_dtype(dtype), f"Use {', '.join(DTYPES)}")
     adapter = None if runtime is None else runtimes.bind(runtime)
-    return read_consistently(preset, partial(_plan, dtype=dtype, runtime=adapter, lora_rank=lora_rank))
+    return read_consistently(preset, partial(_plan, dtype=dtype, runtime=adapter, lora_rank=lora_rank, lengths=lengths))
 
 
-def _plan(folder: PresetFolder, dtype: str, runtime: Runtime | None, lora_rank: int | None) -> Plan:
+def _plan(
+    folder: PresetFolder, dtype: str, runtime: Runtime | None, lora_rank: int | None, lengths: Lengths | None
+) -> Plan:
     device, free = _free_memory(runtime)
     description = read_description(folder)
     names = description.files.used(folder.names)
@@ -136,6 +147,9 @@ def _plan(folder: PresetFolder, dtype: str, runtime: Runtime | None, lora_rank: 
         train_all=(parameters + head) * _ADAM * itemsize(floats),
         lora_parameters=lora,
         train_lora=None if lora is None else _lora_bytes(lora, head, itemsize(floats)),
+        cache=None
+        if lengths is None
+        else _cache(preset.description if preset else description, lengths, dtype, runtime),
         not_read=description.not_read,
         device=device,
         free=free,
@@ -206,6 +220,17 @@ def _lora_parameters(description: PresetDescription, config: LoraConfig, preset:
     targets = find_default_targets(backbone, roles_of(backbone))
     views = [view_of(layer) for layer in targets.values()]
     return sum(config.rank * (view.in_features + view.out_features) for view in views)
+
+
+def _cache(description: PresetDescription, lengths: Lengths, dtype: str, runtime: Runtime | None) -> CachePlan:
+    size = itemsize(dtype.removeprefix("mixed_"))
+    chosen = runtime or runtimes.expected()
+    is_compiled = chosen is None or chosen.compiles_each_shape  # which takes more, if anything may run it
+    try:
+        return plan_cache(description.backbone, description.arguments, lengths, size, is_compiled)
+    except KeyError:  # an argument that the config leaves to the default of the class
+        arguments = _abstract(description)[0].constructor_config()
+        return plan_cache(description.backbone, arguments, lengths, size, is_compiled)
 
 
 def _free_memory(runtime: Runtime | None) -> tuple[str, int | None]:

@@ -38,7 +38,8 @@ _OTHER_NAMES = {
         ("status", "health"): "vertebra doctor checks this installation",
         ("size", "du"): "vertebra plan PRESET shows the size of a preset, and vertebra cache ls those in the cache",
         ("merge", "fuse"): "vertebra lora merge ADAPTER TARGET --base PRESET merges an adapter into a preset",
-        ("create", "init", "scaffold", "generate"): "vertebra new KIND NAME writes the project of a plugin",
+        ("create", "init", "scaffold"): "vertebra new KIND NAME writes the project of a plugin",
+        ("generate", "chat"): "pip install 'vertebra[generation]' adds vertebra generate and vertebra chat",
         ("env", "settings", "configure", "options"): _CONFIG,
     },
     "vertebra config": {
@@ -99,7 +100,7 @@ class Parser(argparse.ArgumentParser):
     def _hint(self, value: str, commands: list[str]) -> str:
         hints = {name: hint for names, hint in _OTHER_NAMES.get(self.prog, {}).items() for name in names}
         near = close_names(value, [*commands, *hints])
-        if near and near[0] in hints and _is_typo(value.lower(), near[0]):
+        if near and near[0] in hints and near[0] not in commands and _is_typo(value.lower(), near[0]):
             return f" {hints[near[0]]}."
         near = [name for name in near if name in commands]
         return _did_you_mean(near) or f" The commands are: {', '.join(commands)}."

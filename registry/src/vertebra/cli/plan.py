@@ -6,6 +6,7 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
+from vertebra._presets.cache_plan import NEW_TOKENS, PROMPT_TOKENS, Lengths
 from vertebra._presets.plan import Plan, plan_preset
 from vertebra.cli.output import bytes_text, print_json
 from vertebra.cli.terminal.table import print_fields, print_text
@@ -19,12 +20,20 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--dtype", help="dtype or dtype policy of the weights (default: float32)")
     parser.add_argument("--runtime", help="runtime whose first device must fit it (default: the main memory)")
     parser.add_argument("--lora-rank", type=int, metavar="RANK", help="also estimate LoRA training with this rank")
+    what = "also estimate the cache with which a decoder generates text"
+    parser.add_argument("--generate", action="store_true", help=what)
+    rows = "with --generate: sequences at once: prompts, times answers or beams (default: 1)"
+    parser.add_argument("--batch-size", type=int, metavar="N", help=rows)
+    prompt = f"with --generate: tokens of each prompt (default: {PROMPT_TOKENS})"
+    parser.add_argument("--prompt-tokens", type=int, metavar="N", help=prompt)
+    new = f"with --generate: tokens of each answer (default: {NEW_TOKENS})"
+    parser.add_argument("--new-tokens", type=int, metavar="N", help=new)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
-    plan = plan_preset(args.preset, args.dtype, args.runtime, args.lora_rank)
+    plan = plan_preset(args.preset, args.dtype, args.runtime, args.lora_rank, _lengths(args))
     uses = _uses(plan)
     if args.json:
         facts = {"place" if name == "device" else name: value for name, value in asdict(plan).items()}
@@ -38,6 +47,15 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _lengths(args: argparse.Namespace) -> Lengths | None:
+    given = {"--batch-size": args.batch_size, "--prompt-tokens": args.prompt_tokens, "--new-tokens": args.new_tokens}
+    if args.generate:
+        return Lengths(1 if args.batch_size is None else args.batch_size, args.prompt_tokens, args.new_tokens)
+    for option in (option for option, value in given.items() if value is not None):
+        args.parser.error(f"{option} is for --generate")
+    return None
+
+
 def _sizes(plan: Plan) -> list[tuple[str, str]]:
     rows = [
         ("to download", f"{bytes_text(plan.to_fetch)} of {bytes_text(plan.files)}"),
@@ -45,15 +63,25 @@ def _sizes(plan: Plan) -> list[tuple[str, str]]:
     ]
     if plan.task is not None:
         rows.append(("head", f"{plan.head_parameters:,} parameters of {plan.task}, {bytes_text(plan.head)}"))
+    if plan.cache is not None:
+        lengths = f"{plan.cache.prompt_tokens:,} + {plan.cache.new_tokens:,} tokens"
+        rows.append(("cache", f"{bytes_text(plan.cache.bytes)} for {_sequences(plan.cache.rows)} of {lengths}"))
     if plan.lora_parameters is not None:
         with_head = f", and {plan.head_parameters:,} of the head" if plan.head_parameters else ""
         rows.append(("LoRA", f"{plan.lora_parameters:,} parameters{with_head}"))
     return rows
 
 
+def _sequences(count: int) -> str:
+    return "1 sequence" if count == 1 else f"{count:,} sequences"
+
+
 def _uses(plan: Plan) -> dict[str, int]:
     weights = plan.weights + plan.head
-    uses = {"run": weights, "train all": weights + plan.train_all}
+    uses = {"run": weights}
+    if plan.cache is not None:
+        uses["generate"] = weights + plan.cache.bytes
+    uses["train all"] = weights + plan.train_all
     if plan.train_lora is not None:
         uses["train LoRA"] = weights + plan.train_lora
     return uses

@@ -1,22 +1,16 @@
 """Streams: the pieces of an answer are its text, whatever the tokens; answers are cut before stop strings."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import small_tokenizers
 from vertebra_generation.stopping.stream import AnswerStreams, StopStringCheck
 from vertebra_generation.stopping.strings import StopStrings
 from vertebra_generation.stopping.text import GrowingText
 
-spec = importlib.util.spec_from_file_location("families", Path(__file__).parent / "tokenizers_of_families.py")
-families = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(families)
-
-kinds = pytest.mark.parametrize("kind", families.KINDS)
+kinds = pytest.mark.parametrize("kind", small_tokenizers.KINDS)
 TEXTS = ["Hello, wörld! 你好 😀 <x>\n\n  two  spaces", "it is n't ' s , no . i 've", "안녕하세요 é \t.", "��a"]
 
 
@@ -35,7 +29,7 @@ def ids_of(tokenizer):
 @kinds
 @given(data=st.data())
 def test_pieces_are_prefixes_of_every_longer_answer(kind, data):
-    tokenizer = families.tokenizer(kind)
+    tokenizer = small_tokenizers.tokenizer(kind)
     skip = data.draw(st.booleans())
     ids = data.draw(ids_of(tokenizer))
     streams = AnswerStreams(tokenizer, 1, skip_special_tokens=skip)
@@ -53,7 +47,7 @@ def test_pieces_are_prefixes_of_every_longer_answer(kind, data):
 @kinds
 def test_texts_arrive_with_their_tokens(kind):
     """Words are not held back until the end."""
-    tokenizer = families.tokenizer(kind)
+    tokenizer = small_tokenizers.tokenizer(kind)
     ids = tokenizer.tokenize("the cold dark night and the happy dog " * 5)
     streams = AnswerStreams(tokenizer, 1)
     lengths = [len(streams.add([0], [token]).pieces[0]) for token in ids]
@@ -62,7 +56,7 @@ def test_texts_arrive_with_their_tokens(kind):
 
 @kinds
 def test_windows_stay_short(kind):
-    tokenizer = families.tokenizer(kind)
+    tokenizer = small_tokenizers.tokenizer(kind)
     text = GrowingText(tokenizer)
     for token in tokenizer.tokenize("the cold dark night and the happy dog 你好 " * 30):
         text.append(token)
@@ -73,7 +67,7 @@ def test_windows_stay_short(kind):
 @kinds
 @given(data=st.data())
 def test_answers_are_cut_before_the_first_stop_string(kind, data):
-    tokenizer = families.tokenizer(kind)
+    tokenizer = small_tokenizers.tokenizer(kind)
     ids = data.draw(ids_of(tokenizer))
     whole = tokenizer.detokenize(ids, skip_special_tokens=True) if ids else ""
     places = st.tuples(st.integers(0, max(len(whole) - 1, 0)), st.integers(1, 5))
@@ -113,7 +107,7 @@ def test_stop_strings_are_found_however_a_text_is_cut(text, strings, data):
 
 
 def test_rows_end_alone_and_stop_tokens_have_no_text():
-    tokenizer = families.tokenizer("byte_level")
+    tokenizer = small_tokenizers.tokenizer("byte_level")
     end, letters = tokenizer.token_to_id("</s>"), [tokenizer.token_to_id(letter) for letter in "abc"]
     streams = AnswerStreams(tokenizer, 3, stop_tokens=[end], stop_strings=["bc"])
     assert streams.add([0, 1, 2], [letters[0]] * 3).pieces == ["a", "a", "a"]
@@ -127,7 +121,7 @@ def test_rows_end_alone_and_stop_tokens_have_no_text():
 
 
 def test_a_stop_string_in_the_middle_of_a_token_cuts_the_token():
-    tokenizer = families.tokenizer("byte_level")
+    tokenizer = small_tokenizers.tokenizer("byte_level")
     ids = tokenizer.tokenize("the night")
     assert len(ids) < len("the night")
     streams = AnswerStreams(tokenizer, 1, stop_strings=["igh"])
@@ -137,7 +131,7 @@ def test_a_stop_string_in_the_middle_of_a_token_cuts_the_token():
 
 
 def test_a_special_token_may_be_a_stop_string():
-    tokenizer = families.tokenizer("byte_fallback")
+    tokenizer = small_tokenizers.tokenizer("byte_fallback")
     letter, end = tokenizer.tokenize("the")[-1], tokenizer.token_to_id("<|end|>")
     streams = AnswerStreams(tokenizer, 1, stop_strings=["<|end|>"])
     assert not streams.add([0], [letter]).finished[0]

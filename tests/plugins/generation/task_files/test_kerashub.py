@@ -79,3 +79,12 @@ def test_a_head_of_its_own_has_no_form_there(make, tmp_path):
     with pytest.raises(FormatLimitError, match="own_head=True: its GPT2CausalLM computes logits with the token table"):
         make(own_head=True).save_to_preset(tmp_path / "saved", format="kerashub")
     assert not (tmp_path / "saved").exists()
+
+
+def test_a_tokenizer_of_another_kind_has_no_form_there(tokenizer, tmp_path):
+    sizes = {"num_layers": 1, "num_query_heads": 2, "num_key_value_heads": 1, "hidden_dim": 16, "head_dim": 8}
+    backbone = vertebra.models.GemmaBackbone(300, intermediate_dim=32, **sizes)
+    lm = vertebra.models.CausalLM(backbone, tokenizer)
+    with pytest.raises(FormatLimitError, match="tokenizer_class='GPT2Tokenizer': its GemmaCausalLM has a GemmaTokeni"):
+        lm.save_to_preset(tmp_path / "saved", format="kerashub")
+    assert not (tmp_path / "saved").exists()

@@ -79,7 +79,7 @@ def test_the_list_has_files_commands_and_commands_of_plugins(capsys):
     assert main(["schema", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     check("schema", rows)
-    assert {row["name"] for row in rows} == {*NAMES, "embed", "classify", "tag", "rerank"}
+    assert {row["name"] for row in rows} == {*NAMES, "embed", "classify", "tag", "rerank", "generate", "chat"}
     assert main(["schema"]) == 0
     assert "lockfile" in capsys.readouterr().out
 

@@ -13,7 +13,7 @@ from vertebra_generation.decoding.beams import search_beams
 from vertebra_generation.decoding.contrastive import ContrastiveLoop
 from vertebra_generation.decoding.loop import Loop
 from vertebra_generation.decoding.prefix import Prefix
-from vertebra_generation.decoding.session import Session
+from vertebra_generation.decoding.session import Session, context_of
 from vertebra_generation.decoding.steps import Steps
 from vertebra_generation.decoding.tracker import Tracker
 from vertebra_generation.decoding.uncached import UncachedSession
@@ -36,15 +36,19 @@ class Request:
     adapters: Any = None
     """The name of a LoRA adapter, a list with one for each prompt, or None for the active ones."""
     prefix: Prefix | None = None
-    numbers: Sequence[int] = field(default_factory=tuple)
+    indices: Sequence[int] = field(default_factory=tuple)
     """The index of each prompt in the call."""
+    numbers: Sequence[int] | None = None
+    """The number of each prompt, by which draws differ, or None for its index."""
 
     def part(self, indices: Sequence[int]) -> Request:
         """Returns the request for some of the prompts."""
         adapters = self.adapters
         if isinstance(adapters, list | tuple):
             adapters = [adapters[index] for index in indices]
-        return Request([self.prompts[i] for i in indices], self.options, adapters, self.prefix, tuple(indices))
+        numbers = None if self.numbers is None else [self.numbers[index] for index in indices]
+        prompts = [self.prompts[index] for index in indices]
+        return Request(prompts, self.options, adapters, self.prefix, tuple(indices), numbers)
 
 
 class Generator:
@@ -97,7 +101,7 @@ class Generator:
         if options.method == "contrastive search":
             loop: Any = ContrastiveLoop(self._session(request, most, has_states=True), options, request.prompts)
         else:
-            numbers = np.asarray(request.numbers) * options.n
+            numbers = np.asarray(request.indices if request.numbers is None else request.numbers) * options.n
             loop = Loop(self._session(request, most), options, request.prompts, numbers.tolist(), sampler)
         for step in loop.steps():
             pieces, ended = tracker.add(step.rows, step.tokens, step.log_probs)
@@ -105,14 +109,16 @@ class Generator:
             yield from pieces
 
     def _best_beams(self, request: Request) -> list[list[Answer]]:
-        most, tokenizer, options = self._most_new(request), self._task.tokenizer, request.options
+        most, room = self._most_new(request), self._room(request)
+        tokenizer, options = self._task.tokenizer, request.options
         strings = options.stop_strings
         is_stopped = StopStringCheck(tokenizer, strings) if strings and tokenizer is not None else None
         session = self._session(request, int(max(most)))
         beams = search_beams(session, options, request.prompts, most, is_stopped)
         found: list[list[Answer]] = []
         for prompt, answers in enumerate(beams):
-            tracker = Tracker(tokenizer, options, [most[prompt]] * len(answers), 1)
+            count = len(answers)
+            tracker = Tracker(tokenizer, options, [most[prompt]] * count, 1, [room[prompt]] * count)
             for row, answer in enumerate(answers):
                 for token in answer.tokens.tolist():
                     tracker.add(np.array([row]), np.array([token]), np.zeros(1, "float32"))
@@ -134,7 +140,7 @@ class Generator:
             self._most_new(request),
             request.options.n,
             self._room(request),
-            request.numbers,
+            request.indices,
         )
 
     def _most_new(self, request: Request) -> list[int]:
@@ -146,5 +152,5 @@ class Generator:
     def _room(self, request: Request) -> list[int]:
         """Returns the number of positions after each prompt; the last token of an answer needs none."""
         before = 0 if request.prefix is None else request.prefix.length
-        limit = getattr(self._task.backbone, "max_sequence_length", None) or _SHORT_OF_CONTEXT
+        limit = context_of(self._task) or _SHORT_OF_CONTEXT
         return [limit - before - len(prompt) + 1 for prompt in request.prompts]

@@ -11,13 +11,17 @@ from keras import ops
 
 from vertebra import CacheLayout, layers
 from vertebra_generation.decoding.prefix import Prefix
-from vertebra_generation.decoding.sizes import capacity_for, prompt_length_for
 from vertebra_generation.decoding.steps import Steps
 
 Array = np.ndarray[Any, Any]
 Outputs = dict[str, Array]
-_FIRST_TOKENS = 256
-"""The most new tokens for which a cache has slots from the start; it grows when more are needed."""
+_NO_LIMIT = 2**31
+
+
+def context_of(task: Any) -> int | None:
+    """Returns the number of positions of a task's backbone, or None if there are any number."""
+    limit: int | None = getattr(task.backbone, "max_sequence_length", None)
+    return limit
 
 
 class Session:
@@ -48,13 +52,13 @@ class Session:
         self._slot = 0 if prefix is None else prefix.slots
         before = 0 if prefix is None else prefix.length
         lengths = [len(prompt) for prompt in prompts]
-        self._length = prompt_length_for(max(lengths), steps.runtime.compiles_each_shape)
+        self._length = CacheLayout.prompt_slots(max(lengths), steps.runtime.compiles_each_shape)
         self._next = np.array([before + length for length in lengths], "int32")
+        self._last = (context_of(steps.task) or _NO_LIMIT) - 1
         self._most_slots = self._slot + self._length + most_new
         padding = self._length if keeps_all else self._length - min(lengths)
         gap = padding + (0 if prefix is None else prefix.slots)
-        capacity = capacity_for(self._slot + self._length + min(most_new, _FIRST_TOKENS))
-        self._layout = CacheLayout(steps.layers or (), capacity, capacity_for(gap) if gap else 0)
+        self._layout = CacheLayout.for_prompts(steps.layers or (), self._slot + self._length, gap, most_new)
         self._cache: Any = None
         self._bound: Any = None
 
@@ -79,7 +83,9 @@ class Session:
 
     def advance(self, tokens: Array) -> Outputs:
         """Adds a token to each sequence, int32, shape (rows,); returns the outputs as arrays."""
-        positions, self._next = self._next[:, None], self._next + 1
+        # Rows that have ended, and are computed with others, may have no further position: they get the last one.
+        positions = np.minimum(self._next, self._last)[:, None]
+        self._next = self._next + 1
         return self._step(np.asarray(tokens, "int32")[:, None], positions, is_first=False)
 
     def select(self, rows: Array) -> None:
@@ -115,7 +121,6 @@ class Session:
     def _make_room(self, tokens: int) -> None:
         """Lets the cache grow if it has no slots for more tokens."""
         if self._slot + tokens > self._layout.capacity:
-            most = max(self._slot + tokens, min(self._most_slots, 2 * self._layout.capacity))
-            larger = CacheLayout(self._layout.layers, capacity_for(most), self._layout.gap)
+            larger = self._layout.grown(self._slot + tokens, self._most_slots)
             self._cache = layers.grown_cache(self._cache, self._layout, larger)
             self._layout, self._bound = larger, None

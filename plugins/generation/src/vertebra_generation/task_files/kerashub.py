@@ -21,6 +21,8 @@ _STEMS = (
     *("OPT", "Phi3", "Qwen", "Qwen3", "Qwen3Moe", "QwenMoe", "SmolLM3"),
 )
 """KerasHub's architectures with such a task for texts alone, by the beginning of the name of their classes (0.32)."""
+_SAME_FILES = (("GemmaTokenizer", "Gemma3Tokenizer"), ("LlamaTokenizer", "MistralTokenizer"))
+"""Classes of tokenizers with the same fields and files."""
 _MOST_TOKENS = 1024
 """The length of KerasHub's rows if the task has no limit, as in KerasHub: it pads all rows to one length."""
 
@@ -63,10 +65,27 @@ def _write(task: Any, stem: str, backbone: Mapping[str, Any], folder: Path) -> N
     if task.tokenizer is not None:
         if not (folder / _TOKENIZER).exists():
             task.tokenizer.save_to_preset(folder, format=FORMAT)
-        preprocessor = _preprocessor(task, f"{stem}{TASK}Preprocessor", json.loads((folder / _TOKENIZER).read_bytes()))
+        preprocessor = _preprocessor(task, f"{stem}{TASK}Preprocessor", _tokenizer(folder / _TOKENIZER, stem))
         _dump(folder / _PREPROCESSOR, preprocessor)
     config = {"backbone": backbone, "preprocessor": preprocessor, "name": task.name}
     _dump(folder / CONFIG, _object(f"{stem}{TASK}", config))
+
+
+def _tokenizer(path: Path, stem: str) -> dict[str, Any]:
+    """Returns the config of a tokenizer that was written, as one of the class of an architecture.
+
+    Raises:
+        FormatLimitError: KerasHub's tokenizer of the architecture is of another kind.
+    """
+    envelope: dict[str, Any] = json.loads(path.read_bytes())
+    wanted, given = f"{stem}Tokenizer", envelope["class_name"]
+    if given != wanted:
+        if not any({given, wanted} <= set(classes) for classes in _SAME_FILES):
+            raise FormatLimitError(FORMAT, "tokenizer_class", given, f"its {stem}{TASK} has a {wanted}")
+        config = {field: value for field, value in envelope["config"].items() if field != "name"}
+        envelope = _object(wanted, config)
+        _dump(path, envelope)
+    return envelope
 
 
 def _preprocessor(task: Any, class_name: str, tokenizer: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from vertebra_text.long_runs.reading import Record
 from vertebra_text.long_runs.writing import form_of
 
 WINDOW = 1024
-"""The number of records that are read and answered together, after which the journal is written."""
+"""The number of records that are read and answered together, after which the journal is written, by default."""
 Stream = Callable[[Iterable[Any]], Iterator[Any]]
 """Yields the answer for each text as a dict, or an `ItemError`, as `Task.stream` does."""
 
@@ -47,6 +47,7 @@ def run(
     skip_bad: bool = False,
     restart: bool = False,
     progress: Progress | None = None,
+    window: int | None = None,
 ) -> Summary:
     """Writes the answer for each record, in order; a run that is repeated goes on where it was interrupted.
 
@@ -59,6 +60,7 @@ def run(
         skip_bad: Whether records without an answer get one with the field `error`, instead of ending the run.
         restart: Whether to begin again.
         progress: Is told how many records are done.
+        window: The number of answers after which the journal is written, or None for `WINDOW`.
 
     Raises:
         RecordError: a record has no answer, and `skip_bad` is False; the records before it are in the journal.
@@ -74,7 +76,7 @@ def run(
         summary.continued = journal.records
         if progress is not None:
             progress.begin(journal.records)
-        for pairs in _windows(remaining, stream):
+        for pairs in _windows(remaining, stream, window or WINDOW):
             complete, bad = pairs, None
             if not skip_bad:
                 complete, bad = _until_bad(pairs)
@@ -93,11 +95,11 @@ def run(
     return summary
 
 
-def _windows(records: Iterator[Record], stream: Stream) -> Iterator[list[tuple[Record, Any]]]:
+def _windows(records: Iterator[Record], stream: Stream, window: int) -> Iterator[list[tuple[Record, Any]]]:
     """Yields windows of records with their answers."""
     kept, read = itertools.tee(records)
     answered = zip(kept, stream(_item(record) for record in read), strict=True)
-    while pairs := list(itertools.islice(answered, WINDOW)):
+    while pairs := list(itertools.islice(answered, window)):
         yield pairs
 
 

@@ -63,6 +63,7 @@ def build_task(
     if "preprocessor" not in parts:
         parts = {"preprocessor": _preprocessor(opened, stored), **parts}
     task = _constructed(task_class, opened, stored, own, parts)
+    task.read_files(opened.files)
     if load_weights:
         changed = [name for name, value in own.items() if stored.arguments.get(name) != value]
         task.__dict__["random_weights"] = fill(task, opened, stored, changed)

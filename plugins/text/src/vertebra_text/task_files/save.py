@@ -98,6 +98,8 @@ def _write(task: Any, exported: TaskExport, folder: Path, format: str) -> None:
     if task.tokenizer is not None:
         _write_tokenizer(task, folder, format)
     exported.write(folder)
+    for name, content in task.further_files().items():
+        (folder / name).write_bytes(content)
 
 
 def _write_tokenizer(task: Any, folder: Path, format: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,20 @@ class TaskPresets:
             FormatLimitError: the format cannot represent the task.
         """
         return None
+
+    def read_files(self, files: vertebra.PresetFiles) -> None:
+        """Takes what the task needs from further files of the preset that it was built from.
+
+        Args:
+            files: The files of the preset.
+
+        Raises:
+            PresetConfigError: a file is invalid.
+        """
+
+    def further_files(self) -> Mapping[str, bytes]:
+        """Returns the contents of further files for each preset of the task, by name."""
+        return {}
 
     @classmethod
     def export_preset(cls, preset: vertebra.TaskPreset, format: str) -> vertebra.TaskExport:

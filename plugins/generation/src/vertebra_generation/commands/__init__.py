@@ -1,0 +1,1 @@
+"""The commands `vertebra generate` and `vertebra chat`."""
