@@ -191,6 +191,19 @@ def test_the_backbone_of_another_head_is_read(kind, ask_long, outputs_of, same, 
     same(outputs_of(vertebra.Backbone.from_preset(folder)), theirs)
 
 
+@pytest.mark.keras(once=True)
+def test_embeddings_of_the_last_token(transformers_peer, tmp_path):
+    """As of Qwen3-Embedding: Sentence Transformers and the task pool the last token, whatever follows it."""
+    words, texts = ["a", "good", "dog", "bad", "fox"], ["a good dog", "fox", "a bad bad fox"]
+    config = config_of("qwen3", {"head_dim": 8, "tie_word_embeddings": True, "num_hidden_layers": 2})
+    transformers_peer("create_sentence_model", folder=str(tmp_path), config=config, words=words, pooling="lasttoken")
+    expected = transformers_peer("embed", folder=str(tmp_path / "saved"), texts=texts)["embeddings"]
+    task = vertebra.models.TextEmbedder.from_preset(tmp_path / "saved")
+    assert task.get_config()["pooling_mode"] == "lasttoken"
+    assert np.abs(task.embed(texts) - np.array(expected)).max() < TOLERANCE
+    assert np.abs(task.embed(texts[1:2]) - np.array(expected[1:2])).max() < TOLERANCE
+
+
 # === KerasHub ===
 
 KERASHUB_SIZES = {"vocabulary_size": 61, "num_layers": 3, "hidden_dim": 16, "intermediate_dim": 24}

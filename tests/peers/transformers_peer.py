@@ -262,7 +262,7 @@ def create_language_model(folder, config, words):
     _tokenizer(words).save_pretrained(folder)
 
 
-def create_sentence_model(folder, config, words):
+def create_sentence_model(folder, config, words, pooling="mean"):
     """Saves a model of Sentence Transformers with random weights: a backbone, pooling, a projection and a norm."""
     from sentence_transformers import SentenceTransformer, models
 
@@ -272,7 +272,7 @@ def create_sentence_model(folder, config, words):
     backbone.save_pretrained(base)
     _tokenizer(words).save_pretrained(base)
     transformer = models.Transformer(str(base), max_seq_length=8)
-    pooling = models.Pooling(config["hidden_size"], pooling_mode="mean")
+    pooling = models.Pooling(config["hidden_size"], pooling_mode=pooling)
     modules = [transformer, pooling, models.Dense(config["hidden_size"], 5), models.Normalize()]
     SentenceTransformer(modules=modules, device="cpu").save(str(Path(folder, "saved")))
 

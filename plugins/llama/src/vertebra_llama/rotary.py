@@ -35,31 +35,26 @@ class RotaryEmbedding(keras.layers.Layer):
         super().__init__(**kwargs)
         self.width, self.max_wavelength = width, max_wavelength
         self.scaling = None if scaling is None else dict(scaling)
-        self.frequencies = rope_scaling.frequencies(width, max_wavelength, self.scaling)
 
     def call(self, x: Any) -> tuple[Any, Any]:
         positions = layers.positions(x)
-        angles = ops.cast(positions, "float32")[:, :, None, None] * self._frequencies(positions)
-        factor = self.frequencies.factor
-        cos, sin = (function(angles) * factor for function in (ops.cos, ops.sin))
+        # Computed in each call: a load copies the layers of an earlier one, which holds for plain attributes only.
+        found = rope_scaling.frequencies(self.width, self.max_wavelength, self.scaling)
+        angles = ops.cast(positions, "float32")[:, :, None, None] * self._frequencies(found, positions)
+        cos, sin = (function(angles) * found.factor for function in (ops.cos, ops.sin))
         return ops.cast(cos, self.compute_dtype), ops.cast(sin, self.compute_dtype)
 
-    def _frequencies(self, positions: Any) -> Any:
-        """Returns the frequencies, which broadcast to `(rows, length, 1, width / 2)`."""
-        found = self.frequencies
+    def _frequencies(self, found: rope_scaling.Frequencies, positions: Any) -> Any:
+        """Returns the frequencies at positions, which broadcast to `(rows, length, 1, width / 2)`."""
         usual = ops.convert_to_tensor(found.usual, dtype="float32")
         if found.length is None:
             return usual
         # A sequence without tokens has no largest position.
         lengths = ops.max(ops.pad(positions + 1, [[0, 0], [1, 0]]), axis=1)[:, None, None, None]
         if found.long is not None:
-            long = ops.convert_to_tensor(found.long, dtype="float32")
-            return ops.where(lengths > found.length, long, usual)
-        return self._of_scaled_base(ops.cast(ops.maximum(lengths, found.length), "float32"))
-
-    def _of_scaled_base(self, lengths: Any) -> Any:
+            return ops.where(lengths > found.length, ops.convert_to_tensor(found.long, dtype="float32"), usual)
         factor, width = self.scaling["factor"], self.width
-        growth = factor * lengths / self.frequencies.length - (factor - 1)
+        growth = factor * ops.cast(ops.maximum(lengths, found.length), "float32") / found.length - (factor - 1)
         base = self.max_wavelength * growth ** (width / (width - 2))
         return 1 / base ** ops.convert_to_tensor(rope_scaling.exponents(width), dtype="float32")
 
