@@ -16,6 +16,7 @@ import pytest
 FOLDER = Path(__file__).parent / "benchmarks"
 MODULES = (
     "forward",
+    "generating",
     "gpu",
     "growth",
     "loading",
@@ -208,6 +209,31 @@ def test_a_start_has_the_bar_of_its_runtime(bench):
     assert (on_jax["of transformers', %"], on_jax["bars"]) == (None, "holds")
 
 
+@pytest.mark.parametrize(
+    ("step", "first", "bars"),
+    [(0.1, 0.2, "holds"), (0.4, 0.9, "missed: KerasHub, transformers, first token, bandwidth")],
+)
+def test_generation_is_compared_with_both_libraries_and_with_the_bandwidth(bench, step, first, bars):
+    generating = bench.generating
+    own = {"all": [first + 9 * step] * 2, "first": [first] * 2, "warm-up": [5.0], "bandwidth": [10e9] * 2}
+    theirs = {"all": [4.0] * 2, "first": [0.8] * 2, "warm-up": [1.0], "bandwidth": [10e9] * 2}
+    hub = {name: values for name, values in theirs.items() if name != "first"} | {"all": [6.0] * 2}
+    times = {generating.OWN: own, generating.TRANSFORMERS: theirs, generating.KERASHUB: hub}
+    rows = [generating.row("GPT", "torch", title, times, 1, 10, 8 * 10**8) for title in times]
+    assert [row["bars"] for row in rows] == [bars, None, None]
+    assert [row["a further token, ms"] for row in rows][::2] == [pytest.approx(1000 * step), None]
+    assert rows[0]["of the bandwidth, %"] == pytest.approx(0.08 / step)
+    (batch, _, _) = [generating.row("GPT", "jax", title, times, 8, 10, 8 * 10**8) for title in times]
+    assert (batch["tokens/s"], batch["of the bandwidth, %"]) == (round(80 / (first + 9 * step), 1), None)
+
+
+def test_generation_with_adapters_is_compared_with_one(bench):
+    times = {"one": [1.0, 1.0], "each": [1.25, 2.0], "one warm-up": [3.0], "each warm-up": [4.0]}
+    one, each = bench.generating.adapter_rows("GPT", times, 10)
+    assert (one["bars"], each["of one adapter's, %"], each["bars"]) == (None, pytest.approx(0.65), "missed: adapters")
+    assert list(one) == list(each)
+
+
 def test_growth_is_judged_by_its_cause(bench):
     growth = bench.growth
     flat = growth.memory_row("loads", "torch", [{"memory": [50, 51, 52, 53], "seconds": 0.01}])
@@ -263,7 +289,7 @@ def test_the_page_has_a_place_for_each_table():
     page = (FOLDER.parents[1] / "docs" / "benchmarks" / "index.md").read_text(encoding="utf-8")
     tree = (FOLDER / "run.py").read_text(encoding="utf-8")
     names = tree.split("TABLES = (")[1].split(")")[0].replace('"', "").replace(",", "").split()
-    assert len(names) == 21
+    assert len(names) == 22
     assert [name for name in names if page.count(f"<!-- table: {name} -->\n") != 1] == []
 
 

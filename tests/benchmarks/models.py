@@ -77,9 +77,62 @@ TINY = Model(
 """A model that costs almost nothing, to try a measurement or to repeat one a thousand times."""
 
 
+LLAMA = Model(
+    "Llama, 494 M",
+    "LlamaBackbone",
+    {
+        "vocabulary_size": 151936,
+        "num_layers": 24,
+        "num_query_heads": 14,
+        "num_key_value_heads": 2,
+        "hidden_dim": 896,
+        "intermediate_dim": 4864,
+        "tie_word_embeddings": True,
+    },
+    "Llama",
+    {
+        "vocab_size": 151936,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 14,
+        "num_key_value_heads": 2,
+        "hidden_size": 896,
+        "intermediate_size": 4864,
+        "tie_word_embeddings": True,
+    },
+)
+"""A Llama of the sizes of Qwen2.5-0.5B."""
+TINY_LLAMA = Model(
+    "a Llama of 2 layers, 32 wide",
+    "LlamaBackbone",
+    {
+        "vocabulary_size": 1000,
+        "num_layers": 2,
+        "num_query_heads": 4,
+        "num_key_value_heads": 2,
+        "hidden_dim": 32,
+        "intermediate_dim": 64,
+        "tie_word_embeddings": True,
+    },
+    "Llama",
+    {
+        "vocab_size": 1000,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "tie_word_embeddings": True,
+    },
+)
+"""A decoder that costs almost nothing, to try the measurement of generation."""
+DECODERS = {"gpt2": MODELS["gpt2"], "llama": LLAMA}
+"""The models that generate text."""
+_OTHERS = {"tiny": TINY, "tiny_llama": TINY_LLAMA}
+
+
 def model_of(name: str) -> Model:
-    """Returns one of `MODELS`, or `TINY` for `tiny`."""
-    return TINY if name == "tiny" else MODELS[name]
+    """Returns one of `MODELS` or `DECODERS`, or `TINY` for `tiny`, or `TINY_LLAMA` for `tiny_llama`."""
+    return (MODELS | DECODERS | _OTHERS)[name]
 
 
 GEMMA_2B = {

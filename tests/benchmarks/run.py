@@ -15,11 +15,12 @@ from classifying import measure_classifying
 from converting import measure_converting
 from embedding import measure_embedding, measure_rows
 from forward import measure_forward
+from generating import BYTES, TOKENS, measure_generating
 from growth import measure_compiling, measure_discovery, measure_memory
 from large import measure_headers, measure_large
 from loading import RUNTIMES, measure_bfloat16, measure_loading
 from measure import Row
-from models import MODELS
+from models import DECODERS, MODELS
 from plots import draw_all
 from precision import measure_precision
 from reopening import measure_reopening
@@ -63,6 +64,7 @@ TABLES = (
     "embedding",
     "embedding.rows",
     "classifying",
+    "generating",
     "startup",
 )
 """The name of a part, with a dot if it has several tables."""
@@ -109,6 +111,11 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--models", nargs="+", choices=MODELS, default=tuple(MODELS), help="of comparisons with peers")
     parser.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=RUNTIMES, help="of comparisons with peers")
+    parser.add_argument("--decoders", nargs="+", default=tuple(DECODERS), help="the models that generate")
+    parser.add_argument("--tokens", type=int, default=TOKENS, help="that are generated for each prompt (default: 128)")
+    parser.add_argument(
+        "--dtypes", nargs="+", choices=BYTES, help="of generation (default: bfloat16, too, if the processor has it)"
+    )
     parser.add_argument(
         "--write", action="store_true", help=f"put tables, {RESULTS} and plots into {FOLDER.relative_to(ROOT)}"
     )
@@ -150,6 +157,13 @@ def measures(chosen: argparse.Namespace, work: Path) -> dict[str, Callable[[], l
         "embedding": with_peers(measure_embedding),
         "embedding.rows": partial(measure_rows, runs, work),
         "classifying": with_peers(lambda _, peers, work: measure_classifying(peers, work)),
+        "generating": with_peers(
+            measure_generating,
+            models=chosen.decoders,
+            runtimes=runtimes,
+            dtypes=chosen.dtypes,
+            tokens=chosen.tokens,
+        ),
         "startup": partial(measure_startup, 3 * runs),
     }
     return {name: found[name] for name in TABLES}

@@ -1,4 +1,4 @@
-"""transformers' causal language models in a child process: scores of completions, their losses, and training steps."""
+"""transformers' causal language models in a child process: answers, scores of completions, and training steps."""
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,7 @@ transformers.utils.logging.disable_progress_bar()
 IGNORED = -100
 
 
-def make(folder, config, model="AutoModelForCausalLM", generation=None):
+def make(folder, config, model="AutoModelForCausalLM", generation=None, noise=0.2):
     """Saves a model with random weights next to the tokenizer of a folder."""
     torch.manual_seed(0)
     kind = getattr(transformers, model)
@@ -17,7 +17,7 @@ def make(folder, config, model="AutoModelForCausalLM", generation=None):
     made = kind.from_config(configured) if model.startswith("Auto") else kind(configured)
     with torch.no_grad():
         for parameter in made.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
+            parameter.add_(noise * torch.randn_like(parameter))
     if generation is not None:
         made.generation_config = transformers.GenerationConfig(**generation)
     made.save_pretrained(folder)
@@ -28,6 +28,33 @@ def opened(folder):
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="float32", attn_implementation="eager")
     return tokenizer, model.eval()
+
+
+def generate(folder, prompts, **options):
+    """Returns the new tokens of each answer, the scores of beams, and for greedy answers the least margin of a token.
+
+    Prompts are padded on the left.
+    """
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="float32", attn_implementation="eager")
+    length = max(map(len, prompts))
+    ids = torch.tensor([[0] * (length - len(prompt)) + prompt for prompt in prompts])
+    mask = torch.tensor([[0] * (length - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    with torch.no_grad():
+        found = model.eval().generate(
+            ids,
+            attention_mask=mask,
+            pad_token_id=0,
+            return_dict_in_generate=True,
+            output_scores=True,
+            **options,
+        )
+    beams = getattr(found, "sequences_scores", None)
+    best = torch.stack(found.scores).topk(2).values
+    return {
+        "tokens": found.sequences[:, length:].tolist(),
+        "scores": None if beams is None else beams.tolist(),
+        "margin": (best[..., 0] - best[..., 1]).min().item() if beams is None else None,
+    }
 
 
 def encoded(tokenizer, prompt, completion):
@@ -93,4 +120,4 @@ def descended(model, batch, rate, steps):
 
 
 if __name__ == "__main__":
-    serve(make=make, score=score, train=train, train_on_chats=train_on_chats)
+    serve(make=make, generate=generate, score=score, train=train, train_on_chats=train_on_chats)

@@ -47,6 +47,17 @@ def load(folder, task, texts):
     return outputs(made, task, texts)
 
 
+def generate(folder, rows, length):
+    """Loads a causal language model; returns the greedy tokens of prompts and answers, all of a length."""
+    made = models.CausalLM.from_preset(folder, preprocessor=None)
+    made.compile(sampler="greedy")
+    inputs = {
+        "token_ids": np.array([row + [0] * (length - len(row)) for row in rows]),
+        "padding_mask": np.array([[1] * len(row) + [0] * (length - len(row)) for row in rows]),
+    }
+    return np.asarray(made.generate(inputs, stop_token_ids=None)["token_ids"]).tolist()
+
+
 def save_again(folder, task, target):
     """Loads a task and saves it."""
     getattr(models, task).from_preset(folder).save_to_preset(target)
@@ -79,4 +90,4 @@ def outputs(made, task, texts):
 
 
 if __name__ == "__main__":
-    serve(create=create, create_causal=create_causal, load=load, save_again=save_again)
+    serve(create=create, create_causal=create_causal, load=load, generate=generate, save_again=save_again)

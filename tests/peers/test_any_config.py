@@ -35,6 +35,14 @@ GEMMA = COMMON | {
     "use_sliding_window_attention": st.booleans(),
     "sliding_window_size": st.sampled_from([1, 3, 20]),
 }
+OF_OLDER_GEMMAS = {"rope_max_wavelength", "rope_scaling_factor", "attention_logit_soft_cap"}
+OF_OLDER_GEMMAS |= {"use_post_ffw_norm", "use_post_attention_norm"}
+GEMMA3 = {name: values for name, values in GEMMA.items() if name not in OF_OLDER_GEMMAS} | {
+    "use_bidirectional_attention": st.booleans(),
+    "sliding_window_size": st.sampled_from([1, 3, 21]),
+    **{f"{which}_rope_max_wavelength": st.sampled_from([100, 10_000]) for which in ("local", "global")},
+    **{f"{which}_rope_scaling_factor": st.sampled_from([1, 2.5]) for which in ("local", "global")},
+}
 WITHOUT_EPSILON = {name: values for name, values in COMMON.items() if name != "layer_norm_epsilon"}
 ARGUMENTS = {
     "roberta": COMMON
@@ -62,6 +70,7 @@ ARGUMENTS = {
         "scale_attention_by_inverse_layer_index": st.booleans(),
     },
     "gemma": GEMMA,
+    "gemma3": GEMMA3,
 }
 """The values to draw from for each argument; other arguments are those of the tiny backbone."""
 
@@ -69,6 +78,7 @@ BEYOND_KERASHUB = {
     *("activation", "attention_dropout", "layer_norm_epsilon", "embedding_dropout", "attention_bias"),
     *("scale_attention", "scale_attention_by_inverse_layer_index", "query_head_dim_normalize"),
     *("query_pre_attention_scalar", "rope_max_wavelength", "rope_scaling_factor", "pad_token_id", "pooler"),
+    *("local_rope_max_wavelength", "global_rope_max_wavelength"),
 }
 """Arguments that KerasHub lacks or ignores."""
 
@@ -121,7 +131,7 @@ def refusal_of(backbone, folder):
     return None
 
 
-@pytest.mark.parametrize("architecture", ["bert", "roberta", "distilbert", "gpt2", "gemma"])
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "distilbert", "gpt2", "gemma", "gemma3"])
 def test_kerashub_computes_the_same(architecture, build, compute, ask, agree, kerashub_peer, new_path):
     @drawn(architecture, 5, BEYOND_KERASHUB)
     def check(changes):

@@ -13,9 +13,12 @@ pytestmark = pytest.mark.keras(once=True)
 BERT = {"num_heads": 2, "vocabulary_size": 11, "num_layers": 1, "hidden_dim": 8, "intermediate_dim": 8}
 GEMMA = BERT | {"num_query_heads": 2, "num_key_value_heads": 1, "head_dim": 4}
 del GEMMA["num_heads"]
+LLAMA = {name: value for name, value in GEMMA.items() if name != "head_dim"}
 ENCODERS = ("Roberta", "XLMRoberta", "Camembert", "DistilBert", "Electra", "MPNet", "ModernBert")
-TINY = {"BertBackbone": BERT, "GPT2Backbone": BERT, "GemmaBackbone": GEMMA}
+TINY = {"BertBackbone": BERT, "GPT2Backbone": BERT, "GemmaBackbone": GEMMA, "LlamaBackbone": LLAMA}
 TINY |= {f"{name}Backbone": BERT for name in ENCODERS}
+OTHERS = {"layer_types", "rope_scaling", "partial_rotary_factor", "rope_layer_enabled_list"}
+"""Arguments that have no hint of `vertebra.hints`."""
 WRONG = {
     "Size": [0, -1, 2**31, "2", 2.0, True, None, [2]],
     "TokenId": [-1, 2**31, "2", True],
@@ -48,7 +51,7 @@ def test_a_value_of_another_type_or_out_of_range_is_named(name):
             with pytest.raises(ValueError, match=re.escape(f"{argument}={value!r}, expected ")):
                 build(**TINY[name] | {argument: value})
             seen.add(argument)
-    assert seen == build(**TINY[name]).get_config().keys() - {"name", "dtype", "trainable", "layer_types"}
+    assert seen == build(**TINY[name]).get_config().keys() - {"name", "dtype", "trainable", *OTHERS}
 
 
 @pytest.mark.parametrize("name", TINY)

@@ -14,7 +14,10 @@ pytestmark = pytest.mark.keras
 BERT = {"num_heads": 2, "vocabulary_size": 11, "num_layers": 1, "hidden_dim": 8, "intermediate_dim": 8}
 GEMMA = BERT | {"num_query_heads": 2, "num_key_value_heads": 1, "head_dim": 4, "attention_logit_soft_cap": 5.0}
 del GEMMA["num_heads"]
-TINY = {"BertBackbone": BERT, "GPT2Backbone": BERT, "GemmaBackbone": GEMMA}
+LLAMA = BERT | {"num_query_heads": 2, "num_key_value_heads": 1, "tie_word_embeddings": True}
+del LLAMA["num_heads"]
+TINY = {"BertBackbone": BERT, "GPT2Backbone": BERT, "GemmaBackbone": GEMMA, "LlamaBackbone": LLAMA}
+TINY["Gemma3Backbone"] = GEMMA
 TINY |= {f"{name}Backbone": BERT for name in ("Roberta", "DistilBert", "Electra", "MPNet", "ModernBert")}
 WITH_POOLER = ("BertBackbone", "ElectraBackbone", "MPNetBackbone")
 each = pytest.mark.parametrize("name", TINY)

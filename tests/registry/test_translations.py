@@ -88,3 +88,14 @@ def test_one_rate_for_all_may_be_said_or_left(rate):
 def test_another_rate_is_refused_by_name():
     with pytest.raises(FormatLimitError, match=r"attention_dropout=0\.0: Acme's model has one rate, dropout=0\.1"):
         CONFIG.check_one_rate(ARGUMENTS | {"attention_dropout": 0.0}, ("attention_dropout",))
+
+
+@pytest.mark.parametrize("part", [(-1, 3), (3, 3), (0, 4, 5), (3, 4, 2), (0, 4, 0)])
+def test_a_part_lies_within_its_tensor(part):
+    with pytest.raises(TypeError, match="expected \\(number, count\\) or \\(number, count, taken\\) with 0 <= number"):
+        TensorRule("qkv_proj.weight", part=part)
+
+
+def test_a_part_takes_one_slice_unless_it_says_how_many():
+    rules = (TensorRule("x"), TensorRule("x", part=(1, 3)), TensorRule("x", part=(1, 3, 2)))
+    assert [rule.taken for rule in rules] == [1, 1, 2]

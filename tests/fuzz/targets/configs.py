@@ -11,7 +11,7 @@ from fuzz.mutations import of_json
 from fuzz.target import Read, Target
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-CLASSES = ("bert", "gpt2", "gemma", "gemma2")
+CLASSES = ("bert", "gpt2", "gemma", "gemma2", "gemma3")
 WORDS = (
     *("vertebra_format", "backbone", "config", "backbone_version", "BertBackbone", "GPT2Backbone", "GemmaBackbone"),
     *("vocabulary_size", "num_layers", "hidden_dim", "dropout", "dtype", "name", "trainable", "quantized", "lora"),

@@ -72,7 +72,18 @@ def test_a_token_that_prompt_and_completion_share_counts(make):
 
 @pytest.mark.keras(once=True)
 def test_a_completion_without_tokens_is_certain(make):
-    assert make().score(["the quick"], [""]).tolist() == [0.0]
+    lm = make()
+    assert lm.score(["the quick"], [""]).tolist() == [0.0]
+    assert lm.score(["a", ""]).tolist() == [0.0, 0.0]  # texts of one token and of none
+    assert lm.score([]).tolist() == []
+
+
+@pytest.mark.keras(once=True)
+def test_the_longest_text_has_a_token_more_than_there_are_positions(make):
+    lm = make()
+    ids = lm.tokenizer.tokenize("fox dog " * LONGEST)[: LONGEST + 1]
+    (row,) = lm.score([lm.tokenizer.detokenize(ids)], per_token=True)
+    assert len(row["token_ids"]) == LONGEST
 
 
 def test_each_completion_may_have_an_adapter(make, perturbed):
@@ -104,7 +115,7 @@ def test_inputs_that_cannot_be_scored_are_named(make):
         lm.score(["a", "b"], ["c", None])
     with pytest.raises(TextError, match=r"prompts\[0\]=3, expected a text"):
         lm.score([3], ["c"])
-    with pytest.raises(TextError, match=rf"texts\[1\]='\d+ tokens', expected at most {LONGEST} tokens"):
+    with pytest.raises(TextError, match=rf"texts\[1\]='\d+ tokens', expected at most {LONGEST + 1} tokens"):
         lm.score(["a", "fox " * LONGEST], [" b", " c"])
     with pytest.raises(ArgumentError, match="adapters='1 names', expected one for each of 2 texts"):
         lm.score(["a", "b"], ["c", "d"], adapters=["one"])

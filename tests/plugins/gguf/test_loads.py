@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+import gguf_bytes
 import vertebra
+from vertebra.cli import main
+from vertebra.errors import PresetFormatError
 from vertebra.testing.backbones.comparing import computed, largest_difference
 from vertebra.testing.backbones.inputs import disturb
+from vertebra_text import Tokenizer
 
 pytestmark = pytest.mark.keras
 
@@ -186,3 +190,51 @@ def test_a_converted_file_keeps_its_outputs(files, saved, tmp_path):
     assert largest_difference(outputs(tmp_path / "converted"), outputs(tmp_path / "model.gguf")) <= 1e-6
     config = json.loads((tmp_path / "converted/config.json").read_text())
     assert config["model_type"] == "gemma"
+
+
+@pytest.mark.keras(once=True)
+def test_a_push_uploads_the_one_file(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.gguf").write_bytes(gguf_bytes.gpt2())
+    assert main(["push", str(tmp_path / "model"), str(tmp_path / "pushed")]) == 0
+    assert sorted(path.name for path in (tmp_path / "pushed").iterdir()) == ["README.md", "model.gguf"]
+
+
+@pytest.mark.keras(once=True)
+def test_a_save_copies_the_tokenizer_and_not_the_file(tmp_path):
+    (tmp_path / "model.gguf").write_bytes(gguf_bytes.gpt2())
+    backbone = vertebra.Backbone.from_preset(tmp_path / "model.gguf")
+    backbone.save_to_preset(tmp_path / "saved")
+    names = {path.name for path in (tmp_path / "saved").iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "generation_config.json"} <= names
+    assert "model.gguf" not in names
+    assert Tokenizer.from_preset(tmp_path / "saved").tokenize("abb") == [2, 1]
+    with pytest.raises(PresetFormatError, match="presets are not written in the gguf format, only read"):
+        backbone.save_to_preset(tmp_path / "again", format="gguf")
+
+
+@pytest.mark.keras(once=True)
+def test_a_file_can_be_trained_with_an_adapter(files, saved, tmp_path):
+    files.write(saved / "Gemma", tmp_path / "model.gguf", lambda _: "Q8_0")
+    backbone = vertebra.Backbone.from_preset(tmp_path / "model.gguf")
+    backbone.enable_lora(2)
+    disturb(backbone.trainable_weights)
+    expected = computed(backbone, backbone.sample_inputs())
+    backbone.save_lora_weights(tmp_path / "adapter.safetensors")
+    again = vertebra.Backbone.from_preset(tmp_path / "model.gguf")
+    again.load_lora_weights(tmp_path / "adapter.safetensors")
+    assert largest_difference(computed(again, again.sample_inputs()), expected) <= 1e-6
+
+
+@pytest.mark.keras(once=True)
+def test_a_file_answers_as_the_preset_that_is_converted_from_it(tmp_path):
+    pytest.importorskip("vertebra_generation")
+    from vertebra._presets.convert import convert_preset
+
+    template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    (tmp_path / "model.gguf").write_bytes(gguf_bytes.gpt2(**{"tokenizer.chat_template": template}))
+    convert_preset(tmp_path / "model.gguf", tmp_path / "converted", "transformers")
+    presets = (tmp_path / "model.gguf", tmp_path / "converted")
+    answers = [vertebra.models.CausalLM.from_preset(one).generate(["ab", "ba"], max_new_tokens=5) for one in presets]
+    assert answers[0] == answers[1]
+    assert all(answers[0])

@@ -10,13 +10,20 @@ from vertebra.testing.backbones.inputs import disturb
 
 pytestmark = pytest.mark.keras
 
-SIZES = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, "intermediate_dim": 24, "max_sequence_length": 12}
+SIZES = {"vocabulary_size": 50, "num_layers": 2, "hidden_dim": 16, "intermediate_dim": 24}
+ROTARY = SIZES | {"num_query_heads": 2, "num_key_value_heads": 1, "head_dim": 8}
+DECODERS = {
+    "GPT2Backbone": SIZES | {"num_heads": 2, "max_sequence_length": 12},
+    "GemmaBackbone": ROTARY | {"use_sliding_window_attention": True, "sliding_window_size": 3},
+    "LlamaBackbone": ROTARY,
+}
+"""Decoders with learned positions, with windows, and with rotary positions."""
 NUMBERS = np.array([[1, 1, 1, 2, 2, 2, 2, 0], [1, 2, 3, 3, 3, 3, 3, 3]], "int32")
 
 
-@pytest.fixture
-def backbone():
-    made = vertebra.models.GPT2Backbone(50, **SIZES)
+@pytest.fixture(params=DECODERS)
+def backbone(request):
+    made = getattr(vertebra.models, request.param)(**DECODERS[request.param])
     disturb(made.weights)
     return made
 

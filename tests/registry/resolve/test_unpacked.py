@@ -176,6 +176,13 @@ def test_a_bundle_has_the_one_file(repository, tmp_path):
     assert bundled.files == 3
 
 
+def test_files_for_other_programs_are_those_of_the_source(repository):
+    preset = "toy://org/model/model-F16.gguf"
+    assert sorted(vertebra.files(preset)) == ["README.md", "model-F16.gguf", "notes/a.txt"]
+    with pytest.raises(PresetNotFoundError, match=r"none of its files matches 'config\.json'"):
+        vertebra.files(preset, "config.json")
+
+
 # === Formats that fail ===
 
 CONFIG = {"model_type": "gpt2", "n_embd": 8, "n_layer": 0, "n_head": 2, "vocab_size": 4, "n_positions": 4}

@@ -42,6 +42,17 @@ def test_what_is_put_into_a_tensor_is_taken_out_of_it(layout):
         np.testing.assert_array_equal(take(rule, tensor, shape), weight, strict=True)
 
 
+def test_parts_of_different_widths_are_put_together_and_taken_apart():
+    rules = [TensorRule("x", transpose=True, part=part) for part in ((0, 4, 2), (2, 4, 1), (3, 4, 1))]
+    weights = [np.arange(12).reshape(2, 6), 100 + np.arange(6).reshape(2, 3), 200 + np.arange(6).reshape(2, 3)]
+    tensor = put(rules, weights)
+    assert tensor.shape == (12, 2)
+    for rule, weight in zip(rules, weights, strict=True):
+        assert fits(rule, weight.shape, tensor.shape)
+        np.testing.assert_array_equal(take(rule, tensor, weight.shape), weight, strict=True)
+    assert not fits(rules[0], (2, 5), tensor.shape)
+
+
 @given(layouts())
 def test_what_is_taken_out_of_a_tensor_makes_the_same_tensor(layout):
     rules, shape = layout
@@ -57,6 +68,8 @@ def test_what_is_taken_out_of_a_tensor_makes_the_same_tensor(layout):
         (TensorRule("x", transpose=True), (4, 3, 2), (2, 3, 4)),
         (TensorRule("x", part=(1, 3)), (2, 9), (2, 3)),
         (TensorRule("x", part=(2, 3)), (9,), (3,)),
+        (TensorRule("x", part=(0, 4, 2)), (2, 12), (2, 6)),
+        (TensorRule("x", transpose=True, part=(2, 4, 1)), (12, 2), (2, 3)),
         (TensorRule("x", transpose=True, part=(1, 2)), (6, 2), (2, 3)),
         (TensorRule("x", shape=(4, 2, 3)), (4, 2, 3), (4, 6)),
         (TensorRule("x", shape=(2, 3)), (2, 3), (6,)),

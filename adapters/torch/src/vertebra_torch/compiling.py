@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import operator
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import torch
 
 from vertebra import layers, lora
+from vertebra_torch.flattening import as_tensors, flattened
 from vertebra_torch.graphs import tracing
 from vertebra_torch.kernels import choices, packing
 
@@ -104,21 +105,29 @@ class BoundFunction:
         self._untraced = untraced
         self._chosen = lora.chosen_variables(model)
         self._graphs = sets.graphs(_without(model.variables, self._chosen))
+        self._last: tuple[tracing.Graph | None, Sequence[packing.PackedWeight | None]] = (None, ())
 
     def __call__(self, *arguments: Any) -> Any:
-        tensors = [keras.ops.convert_to_tensor(value) for value in keras.tree.flatten(arguments)]
+        leaves: list[Any] = []
+        structure = flattened(arguments, leaves)
+        tensors = as_tensors(leaves)
         tensors += [variable.value for variable in self._chosen]
-        structure = repr(keras.tree.map_structure(lambda _: 0, arguments))  # names of inputs, or their order
         with torch.no_grad():
-            forward = _flat(self._function, arguments, self._chosen)
+            forward = _flat(self._function, arguments, len(leaves), self._chosen)
             if self._graphs.count_call() <= self._untraced:
                 return forward(*tensors)
             graph = self._graphs.graph(structure, forward, tensors, for_all_shapes=self._for_all_shapes)
-            weights = graph.fused.weights
-            packed = [None] * len(weights) if self._weights is None else self._weights.packed(weights)
-            outputs = graph.fused.call(*tensors, *packed)
+            outputs = graph.fused.call(*tensors, *self._packed(graph))
             choices.save()
             return outputs
+
+    def _packed(self, graph: tracing.Graph) -> Sequence[packing.PackedWeight | None]:
+        known, packed = self._last
+        if known is not graph:
+            weights = graph.fused.weights
+            packed = [None] * len(weights) if self._weights is None else self._weights.packed(weights)
+            self._last = graph, packed
+        return packed
 
 
 class Graphs:
@@ -135,7 +144,7 @@ class Graphs:
         return self._calls
 
     def graph(
-        self, structure: str, forward: Callable[..., Any], tensors: list[torch.Tensor], *, for_all_shapes: bool
+        self, structure: Any, forward: Callable[..., Any], tensors: list[torch.Tensor], *, for_all_shapes: bool
     ) -> tracing.Graph:
         """Returns the graph for inputs of a structure; it is traced if none is right for their shapes.
 
@@ -178,9 +187,8 @@ def _without(variables: list[Any], chosen: list[Any]) -> list[Any]:
     return [variable for variable in variables if id(variable) not in identities]
 
 
-def _flat(function: Callable[..., Any], arguments: Any, chosen: list[Any]) -> Callable[..., Any]:
+def _flat(function: Callable[..., Any], arguments: Any, count: int, chosen: list[Any]) -> Callable[..., Any]:
     """Returns a function of the flat arguments, and the values of chosen variables."""
-    count = len(keras.tree.flatten(arguments))
 
     def forward(*flat: torch.Tensor) -> Any:
         with keras.StatelessScope(zip(chosen, flat[count:], strict=True)):

@@ -12,7 +12,9 @@ from vertebra import TaskExport, TaskPreset, TextSample
 from vertebra.errors import ArgumentError, FormatLimitError
 from vertebra_generation.chat.templates import ChatTemplates
 from vertebra_generation.chats import Chats
+from vertebra_generation.defaults import GenerationDefaults
 from vertebra_generation.generating import TextGeneration
+from vertebra_generation.generation_config import GenerationConfig
 from vertebra_generation.scores import TextScores
 from vertebra_generation.task_files import kerashub, transformers
 from vertebra_generation.training.fitting import TextTraining
@@ -20,7 +22,7 @@ from vertebra_text import StoredTask, Task, TextPreprocessor
 
 
 @keras.saving.register_keras_serializable("vertebra_generation")
-class CausalLM(Chats, TextGeneration, TextScores, TextTraining, Task):
+class CausalLM(Chats, GenerationDefaults, TextGeneration, TextScores, TextTraining, Task):
     """Predicts the next token of a text.
 
     The output has shape (batch, length, vocabulary), in logits.
@@ -45,7 +47,7 @@ class CausalLM(Chats, TextGeneration, TextScores, TextTraining, Task):
         # `compile` asks for them; the layers are not registered a second time.
         self.__dict__.update(_lm_head=head, _scores=None, _packs=False, _has_told=False)
         self.__dict__.update(_chat_templates=ChatTemplates({}), _is_own_template=False)
-        self.__dict__.update(_generator=None, _generation_options=None)
+        self.__dict__.update(_generator=None, _generation_config=GenerationConfig(), _has_own_options=False)
         outputs = _logits(backbone, head, backbone(backbone.input))
         super().__init__(backbone, outputs, preprocessor, {"own_head": own_head}, **kwargs)
 

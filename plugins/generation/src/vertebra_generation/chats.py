@@ -44,10 +44,12 @@ class Chats:
 
     def read_files(self, files: PresetFiles) -> None:
         """Reads the chat templates of a preset."""
+        super().read_files(files)  # type: ignore[misc]
         templates = ChatTemplates.read(files, special_tokens_of(self.tokenizer))
         self.__dict__.update(_chat_templates=templates, _is_own_template=False)
 
     def further_files(self) -> Mapping[str, bytes]:
         """Returns the chat template, if the user has set one; those of the preset are kept with its other files."""
         text = self._chat_templates.templates.get(_DEFAULT) if self._is_own_template else None
-        return {} if text is None else {_FILE: text.encode()}
+        files: Mapping[str, bytes] = super().further_files()  # type: ignore[misc]
+        return files if text is None else {**files, _FILE: text.encode()}

@@ -37,25 +37,8 @@ class TextGeneration:
     tokenizer: Any
     backbone: Any
     lora_rows: Any
+    generation_options: GenerationOptions
     _generator: Generator | None
-    _generation_options: GenerationOptions | None
-
-    @property
-    def generation_options(self) -> GenerationOptions:
-        """The options of `generate` that a call does not give: those of the preset, and the tokenizer's end token.
-
-        They can be set.
-        """
-        if self._generation_options is None:
-            end = getattr(self.tokenizer, "end_token_id", None)
-            return GenerationOptions(stop_tokens=() if end is None else (end,))
-        return self._generation_options
-
-    @generation_options.setter
-    def generation_options(self, options: GenerationOptions) -> None:
-        if not isinstance(options, GenerationOptions):
-            raise ArgumentError("CausalLM", "generation_options", options, "a GenerationOptions")
-        self.__dict__["_generation_options"] = options
 
     def generate(
         self,
@@ -159,6 +142,7 @@ class TextGeneration:
         if not prompts.is_single:
             raise ArgumentError("cache_prompt", "prompt", prompt, "one prompt")
         ids = prompts.ids[0]
+        self._check_ids([ids])
         self._check_length([ids])
         return CachedPrompt(ids, self._own_generator().prefix(ids, adapter), adapter)
 
@@ -172,6 +156,7 @@ class TextGeneration:
             TextError: it is none of these, has no token, or more than the backbone has positions.
         """
         found = self._prompts([prompt]).ids
+        self._check_ids(found)
         self._check_length(found)
         return found[0]
 
@@ -206,7 +191,10 @@ class TextGeneration:
             expected = f"one for each of {len(prompts.ids)} prompts"
             raise ArgumentError("generate", "adapters", f"{len(adapters)} names", expected)
         before = [] if cached is None else cached.ids
+        self._check_ids(prompts.ids)
         self._check_length([before + ids for ids in prompts.ids])
+        for ids in prompts.ids:
+            chosen.most_new_tokens(len(before) + len(ids))  # an error is raised before anything is computed
         if chosen.stop_strings and self.tokenizer is None:
             raise ArgumentError("generate", "stop_strings", chosen.stop_strings, "none, as the task has no tokenizer")
         if cached is not None and cached.prefix is None:
@@ -228,6 +216,14 @@ class TextGeneration:
         if start is None and not is_continued:
             start = getattr(tokenizer, "end_token_id", None)  # as GPT-2, whose one special token is both
         return prompts_of(inputs, tokenizer, self.render_chat, start)
+
+    def _check_ids(self, prompts: Sequence[Sequence[int]]) -> None:
+        size = self.backbone.token_embedding.input_dim
+        for number, ids in enumerate(prompts):
+            wrong = next((token for token in ids if not 0 <= token < size), None)
+            if wrong is not None:
+                expected = f"token ids from 0 to {size - 1:,}, the vocabulary of {type(self.backbone).__name__}"
+                raise TextError("generate", f"inputs[{number}]", wrong, expected)
 
     def _check_length(self, prompts: Sequence[Sequence[int]]) -> None:
         limit = getattr(self.backbone, "max_sequence_length", None)

@@ -59,7 +59,7 @@ class TextScores:
         self.require_tokenizer()
         items, is_single = scored_items(prompts, completions)
         rows = encoded(self.tokenizer, self.examples(items), ends=False)
-        cut(rows, self.longest, refuse=True)
+        cut(rows, None if self.longest is None else self.longest + 1, refuse=True)  # the last token is no input
         if self._scores is None:
             self.__dict__["_scores"] = TokenScores(self)
         found = self._scores.of_rows(rows, batch_size, adapters)

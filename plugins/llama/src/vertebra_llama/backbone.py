@@ -276,7 +276,7 @@ def _checked(arguments: dict[str, Any]) -> dict[str, Any]:
     if rotates is not None and len(rotates) != count:
         raise _out_of_range(arguments, "rope_layer_enabled_list", f"True or False for each of num_layers={count}")
     windows(arguments)
-    scaling = scalings.check(arguments["rope_scaling"], rotary_width(arguments))
+    scaling = scalings.check(arguments["rope_scaling"], rotary_width(arguments), arguments["rope_max_wavelength"])
     lists = {name: arguments[name] and list(arguments[name]) for name in ("layer_types", "rope_layer_enabled_list")}
     return arguments | lists | {"rope_scaling": scaling}
 

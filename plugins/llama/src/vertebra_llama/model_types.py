@@ -130,7 +130,10 @@ class Qwen2Transformers(LlamaTransformers):
 
     def _types(self, fields: Mapping[str, Any], count: int) -> list[str]:
         """Returns the types of layers of a config with a window that does not list them."""
-        return [SLIDING if i >= fields["max_window_layers"] else FULL for i in range(count)]
+        first = fields["max_window_layers"]
+        if type(first) is not int:
+            raise self._names.refusal("max_window_layers", first, "expected an int")
+        return [SLIDING if i >= first else FULL for i in range(count)]
 
     def _layer_fields(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         types = [FULL if window is None else SLIDING for window in windows(arguments)]

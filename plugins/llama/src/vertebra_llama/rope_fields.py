@@ -50,7 +50,8 @@ def read(names: ForeignConfig, config: Mapping[str, Any], arguments: Mapping[str
         return found
     scaling = _scaling(kind, rope, config, arguments["max_sequence_length"])
     try:
-        return found | {"rope_scaling": rope_scaling.check(scaling, rotary_width({**arguments, **found}))}
+        width = rotary_width({**arguments, **found})
+        return found | {"rope_scaling": rope_scaling.check(scaling, width, found["rope_max_wavelength"])}
     except ValueError as error:
         raise names.refusal(field, rope, f"and {str(error).rstrip('.')}") from error
 

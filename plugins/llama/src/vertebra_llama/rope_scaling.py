@@ -70,20 +70,22 @@ of arXiv:2309.00071, `longrope` of arXiv:2402.13753, and `llama3` that of Llama 
 """
 
 
-def check(scaling: Any, width: int) -> dict[str, Any] | None:
+def check(scaling: Any, width: int, base: float) -> dict[str, Any] | None:
     """Returns a scaling as JSON, or None for None.
 
     Args:
         scaling: The scaling.
         width: Number of a head's elements that are rotated.
+        base: Base of the wavelengths.
 
     Raises:
-        ValueError: the type is unknown, or a field is missing, unknown or out of range; the message names the field.
+        ValueError: the type is unknown, or a field is missing, unknown or out of range, or the type has no meaning for
+            this width or base; the message names the field.
     """
     if scaling is None:
         return None
     kind = scaling.get("rope_type") if isinstance(scaling, Mapping) else None
-    if kind not in TYPES:
+    if not isinstance(kind, str) or kind not in TYPES:
         raise ValueError(f"rope_scaling={scaling!r}, expected None, or a rope_type of {', '.join(TYPES)}.")
     required, optional = TYPES[kind]
     for name in (*required, *(name for name in scaling if name not in (*required, "rope_type"))):
@@ -98,10 +100,24 @@ def check(scaling: Any, width: int) -> dict[str, Any] | None:
             raise ValueError(
                 f"rope_scaling[{name!r}] has {len(value)} numbers, expected {width // 2}, one for each pair."
             )
+    _check_meaning(scaling, width, base)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in scaling.items()}
+
+
+def _check_meaning(scaling: Mapping[str, Any], width: int, base: float) -> None:
+    """Raises ValueError for values with which a formula would divide by zero."""
+    kind = scaling["rope_type"]
     if kind == "llama3" and scaling["high_freq_factor"] <= scaling["low_freq_factor"]:
         expected = f"a number above low_freq_factor={scaling['low_freq_factor']!r}"
         raise ValueError(f"rope_scaling['high_freq_factor']={scaling['high_freq_factor']!r}, expected {expected}.")
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in scaling.items()}
+    if kind == "dynamic" and width <= 2:
+        raise ValueError(f"rope_scaling['rope_type']='dynamic' rotates {width} elements of a head, expected 4 or more.")
+    if kind == "yarn" and base == 1:
+        raise ValueError(
+            "rope_scaling['rope_type']='yarn' has the base rope_max_wavelength=1, expected another number."
+        )
+    if kind == "longrope" and scaling[LENGTH] == 1:
+        raise ValueError(f"rope_scaling[{LENGTH!r}]=1, expected an int from 2.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,7 +140,7 @@ class _Checked:
 
 def _check(folder: PresetFolder, any_runtime: bool) -> _Checked:
     folder.require_complete()
-    names = [name for name in sorted(folder.names) if not is_hidden(name)]
+    names = [name for name in sorted(file.name for file in folder.files) if not is_hidden(name)]
     _check_portable(folder, names)
     check = _check_adapter if holds_adapter(folder) else partial(_check_preset, any_runtime=any_runtime)
     subject, notes, card = check(folder)

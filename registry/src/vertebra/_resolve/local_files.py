@@ -35,10 +35,10 @@ def matching(folder: PresetFolder, patterns: Sequence[str]) -> list[str]:
         OfflineError: no file matches, and only the files on this machine are known.
     """
     for pattern in patterns:
-        if not any(_matches(name, pattern) for name in folder.names):
+        if not any(_matches(file.name, pattern) for file in folder.files):
             if pattern in folder.left_out or not folder.is_complete:
                 folder.fetch(pattern)  # raises: it must not be used, or may exist and be unknown
-            names = sorted(folder.names)
+            names = sorted(file.name for file in folder.files)
             more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
             problem = f"none of its files matches {pattern!r}; it has {', '.join(names[:_MOST_NAMES])}{more}"
             raise PresetNotFoundError(folder.handle, problem, close_names(pattern, names))

@@ -186,6 +186,10 @@ def test_items_that_cannot_be_used_are_named(make):
         lm.fit(["a", "b"], ["c", None])
     with pytest.raises(TextError, match=r"texts\[2\]=3, expected a text, a pair of a prompt"):
         lm.fit(["a", "b", 3], batch_size=1, shuffle=False, verbose=0)
+    with pytest.raises(ArgumentError, match="completions='1 texts', expected one for each of 2 prompts"):
+        lm.fit({"prompt": ["a", "b"], "completion": ["c"]})
+    with pytest.raises(ArgumentError, match="x='2 and 1 texts', expected two lists of one length"):
+        lm.fit((["a", "b"], ["c"]))
     with pytest.raises(ArgumentError, match="x='a table of a', expected a column named text"):
         lm.fit({"a": ["b"]})
 
@@ -199,6 +203,10 @@ def test_data_and_models_that_cannot_be_packed_are_named(make, tokenizer):
         lm.fit(PROMPTS, COMPLETIONS, packing=True, validation_split=1.0)
     with pytest.raises(ArgumentError, match="completions='1 texts', expected one for each of 6"):
         lm.fit(PROMPTS, COMPLETIONS[:1], packing=True)
+    with pytest.raises(ArgumentError, match="sample_weight='1 values', expected one for each of 6 texts"):
+        lm.fit(PROMPTS, COMPLETIONS, packing=True, sample_weight=[1])
+    with pytest.raises(ArgumentError, match="completions='1 texts', expected one for each of 6"):
+        lm.fit((PROMPTS, COMPLETIONS[:1]), packing=True)
     with pytest.raises(ArgumentError, match="preprocessor=None, expected a TextPreprocessor"):
         make(preprocessor=None).fit(PROMPTS, COMPLETIONS, packing=True)
 

@@ -112,6 +112,10 @@ def test_qwen():
         (of("llama", rope__dimension_count=2), "llama.rope.dimension_count is 2, and only rotations of whole heads"),
         (of("llama", attention__head_count=0), "llama.attention.head_count is 0"),
         (of("llama", attention__head_count=[2, 4]), "the same for all layers"),
+        (of("llama", attention__scale=0.5), "llama.attention.scale is 0.5, which is not read"),
+        (of("llama", attention__causal=False), "llama.attention.causal is False, which is not read"),
+        (of("llama", attention__value_length=3), "llama.attention.value_length is 3, and keys have 4"),
+        (of("llama", rope__freq_base=True), "llama.rope.freq_base is True, expected a number"),
         (of("llama", embedding_length="8"), "llama.embedding_length is '8', expected an int"),
         (of("llama", rope__scaling__type="odd"), "llama.rope.scaling.type is 'odd'"),
         (of("gemma2", block_count=2_000, attention__sliding_window=7), "block_count is 2,000; at most 1,000"),
@@ -139,6 +143,14 @@ def test_linear_and_yarn_scaling():
     yarn = of("qwen2", rope__scaling__type="yarn", rope__scaling__factor=4.0)
     found = config(yarn | {"qwen2.rope.scaling.original_context_length": 16})["rope_scaling"]
     assert found == {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
+    betas = {"qwen2.rope.scaling.yarn_beta_fast": 20.0, "qwen2.rope.scaling.yarn_beta_slow": 2.0}
+    found = config(yarn | {"qwen2.rope.scaling.original_context_length": 16} | betas)["rope_scaling"]
+    assert (found["beta_fast"], found["beta_slow"]) == (20.0, 2.0)
+
+
+def test_fields_that_change_nothing_are_read():
+    neutral = of("llama", attention__scale=0.0, attention__causal=True, attention__value_length=4, logit_scale=1.0)
+    assert config(neutral) == config(LLAMA)
 
 
 def test_factors_of_one_are_no_scaling():

@@ -25,6 +25,7 @@ GEMMA = {name: value for name, value in BERT.items() if name != "num_heads"}
 GEMMA |= {"num_query_heads": 2, "num_key_value_heads": 1, "head_dim": 4, "attention_logit_soft_cap": 5.0}
 VIT = {"image_shape": (8, 8, 3), "patch_size": 4, "num_layers": 2, "num_heads": 2, "hidden_dim": 8, "mlp_dim": 8}
 TINY = {"BertBackbone": BERT, "GPT2Backbone": BERT, "GemmaBackbone": GEMMA, "ViTBackbone": VIT}
+TINY["LlamaBackbone"] = {name: GEMMA[name] for name in GEMMA if not name.endswith("cap")}
 TINY |= {f"{name}Backbone": BERT for name in ("Roberta", "DistilBert", "Electra", "MPNet", "ModernBert")}
 each = pytest.mark.parametrize("name", TINY)
 SHARED = (type, types.ModuleType, types.CodeType, types.BuiltinFunctionType, inspect.Signature, str, bytes, int, float)

@@ -40,6 +40,9 @@ def fuse(module: Any) -> FusedGraph:
     allow_parts(fused.graph, products)
     fused.graph.eliminate_dead_code()
     fused.recompile()
+    for node in fused.graph.nodes:
+        if node.op == "get_attr":  # read at each call: a module looks for its parameters in Python
+            fused.__dict__[node.target] = getattr(fused, node.target)
     # Not __call__, which the tracer replaces while another thread traces.
     return FusedGraph(fused.forward, products.weights)
 

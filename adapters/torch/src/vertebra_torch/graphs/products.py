@@ -15,9 +15,11 @@ import torch
 
 from vertebra_torch.graphs import sharing
 from vertebra_torch.graphs.nodes import VIEWS, only_user
-from vertebra_torch.kernels import dense, joint
+from vertebra_torch.kernels import dense, joint, packing
 
 aten = torch.ops.aten
+_TRANSPOSES = (aten.permute.default, aten.t.default)
+"""Calls that make a matrix's transpose: with two axes, a permutation that is traced is none else."""
 _LAYOUTS = (aten.as_strided.default, aten.view_as_complex.default, aten.view.dtype)
 """Calls that need values in order in memory."""
 
@@ -36,13 +38,13 @@ class FusedProducts:
 
 def fuse_products(module: Any) -> FusedProducts:
     """Replaces products with weights by calls that may take packed weights."""
-    arguments: dict[tuple[int, ...], Any] = {}
+    arguments: dict[tuple[object, ...], Any] = {}
     weights: list[tuple[torch.Tensor, ...]] = []
     singles, parts = [], []
     last_argument = [node for node in module.graph.nodes if node.op == "placeholder"][-1]
     for nodes in _groups(module):
-        group = tuple(_tensor(module, node.args[1]) for node in nodes)
-        identity = tuple(map(id, group))
+        group = tuple(_weight(module, node) for node in nodes)
+        identity = packing.identity(group)
         if identity not in arguments:
             with module.graph.inserting_after(last_argument):
                 last_argument = arguments[identity] = module.graph.placeholder(f"packed_{len(weights)}")
@@ -73,7 +75,8 @@ def _groups(module: Any) -> list[list[Any]]:
         weight = _weight(module, node)
         if weight is not None:
             product = _Product.at(module, node)
-            alone = product.residual is not None or not together(product.node) or not together(product.last)
+            is_alone = product.residual is not None or node.args[1].target in _TRANSPOSES
+            alone = is_alone or not together(product.node) or not together(product.last)
             kind = (weight.dtype, weight.device, product.bias is not None)
             groups.setdefault((node.args[0], node if alone else kind), []).append(node)
     return _without_copies_of_copies(module, list(groups.values()))
@@ -81,8 +84,8 @@ def _groups(module: Any) -> list[list[Any]]:
 
 def _without_copies_of_copies(module: Any, groups: list[list[Any]]) -> list[list[Any]]:
     """Returns groups of which none shares a weight with a different one: the weight would have two packed copies."""
-    weights = [frozenset(id(_tensor(module, node.args[1])) for node in nodes) for nodes in groups]
-    groups_of: dict[int, set[frozenset[int]]] = {}
+    weights = [frozenset(packing.identity([_weight(module, node)]) for node in nodes) for nodes in groups]
+    groups_of: dict[Any, set[frozenset[Any]]] = {}
     for group in weights:
         for weight in group:
             groups_of.setdefault(weight, set()).add(group)
@@ -103,10 +106,14 @@ def _may_be_parts(graph: Any) -> Any:
 
 
 def _weight(module: Any, node: Any) -> torch.Tensor | None:
-    """Returns the weight if a node is a product with one, or None."""
+    """Returns the weight if a node is a product with one, or None; it may be a table's transpose, as for logits."""
     if node.target is not aten.mm.default:
         return None
-    return _tensor(module, node.args[1])
+    factor = node.args[1]
+    if factor.target in _TRANSPOSES:
+        table = _tensor(module, factor.args[0])
+        return None if table is None or table.ndim != 2 else table.detach().t()
+    return _tensor(module, factor)
 
 
 @dataclass(slots=True)

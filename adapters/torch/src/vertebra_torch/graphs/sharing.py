@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -36,8 +36,15 @@ def owners(graph: Any, fresh: frozenset[Any] = _NONE) -> dict[Any, frozenset[Any
         elif node in fresh or node.op in ("placeholder", "get_attr") or _is_declared_fresh(node):
             found[node] = frozenset([node])
         else:
-            found[node] = frozenset().union(*(found[used] for used in node.all_input_nodes))
+            found[node] = frozenset().union(*(found[used] for used in _shared_by(node)))
     return found
+
+
+def _shared_by(node: Any) -> list[Any]:
+    """Returns the nodes whose memory a node may share: those that torch declares, or all that it uses."""
+    if not isinstance(node.target, Kernel) or node.target in _HIDDEN:
+        return list(node.all_input_nodes)
+    return _arguments(node, lambda argument: argument.alias_info is not None)
 
 
 def kept(graph: Any, owners: Mapping[Any, frozenset[Any]]) -> frozenset[Any]:
@@ -57,11 +64,16 @@ def _written_by(node: Any) -> list[Any]:
         return []
     if not isinstance(node.target, Kernel):
         return list(node.all_input_nodes)
+    return _arguments(node, lambda argument: argument.alias_info is not None and argument.alias_info.is_write)
+
+
+def _arguments(node: Any, is_meant: Callable[[Any], bool]) -> list[Any]:
+    """Returns the nodes in those arguments of a kernel's call of which a function of the declaration says so."""
     taken = node.target._schema.arguments
     values = [*node.args, *(node.kwargs.get(argument.name) for argument in taken[len(node.args) :])]
     found: list[Any] = []
     for argument, value in zip(taken, values, strict=True):
-        if argument.alias_info is not None and argument.alias_info.is_write:
+        if is_meant(argument):
             torch.fx.map_arg(value, found.append)
     return found
 

@@ -20,7 +20,8 @@ _MOST_BYTES = 2**20
 _FILE = "kernels.json"
 _lock = threading.Lock()
 _measuring = threading.RLock()  # a kernel may consist of several that are measured within it
-_known: dict[str, str] = {}
+_known: dict[object, str] = {}
+"""Kernels by the texts of keys, and by calls."""
 _is_read = _is_changed = False
 
 
@@ -46,6 +47,21 @@ def chosen(key: tuple[object, ...], names: Collection[str], measure: Callable[[]
     return known
 
 
+def of_call(call: tuple[object, ...], choose: Callable[[], str]) -> str:
+    """Returns the kernel for a call; one like it before makes this as fast as a look into a dict.
+
+    Args:
+        call: All that the choice depends on in this process, the functions' name first.
+        choose: Returns the kernel for the first such call.
+    """
+    known = _known.get(call)
+    if known is None:
+        known = choose()
+        with _lock:
+            _known[call] = known
+    return known
+
+
 def save() -> None:
     """Writes the choices, if this process made new ones; a folder that cannot be written to keeps none."""
     global _is_changed
@@ -55,7 +71,8 @@ def save() -> None:
         _is_changed = False
         folder = runtime_folder("torch")
         if folder is not None:
-            kernels = _stored(folder / _FILE) | _known  # other processes may have written theirs
+            own = {key: kernel for key, kernel in _known.items() if isinstance(key, str)}
+            kernels = _stored(folder / _FILE) | own  # other processes may have written theirs
             document = json.dumps({"machine": _machine(), "kernels": kernels}, indent=1, sort_keys=True)
             with contextlib.suppress(OSError):
                 _replace(folder / _FILE, document)

@@ -40,7 +40,22 @@ def product(
         algorithm: oneDNN's name of the algorithm of the activation, or an empty text.
     """
     arguments = (rows, weight, packed, bias, residual, activation, algorithm)
-    return KERNELS[_chosen(arguments)](*arguments)
+    if torch.are_deterministic_algorithms_enabled():
+        return _own(*arguments)
+    call = (
+        "dense",
+        measuring.bucket(rows),
+        weight.shape,
+        weight.stride(),
+        weight.dtype,
+        weight.device,
+        packed is None,
+        bias is None,
+        residual is None,
+        activation,
+        torch.get_num_threads(),
+    )
+    return KERNELS[choices.of_call(call, lambda: _chosen(arguments))](*arguments)
 
 
 def _chosen(arguments: tuple[Any, ...]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from vertebra_torch.kernels import dense, measuring
+from vertebra_torch.kernels import choices, dense, measuring
 from vertebra_torch.kernels.packing import PackedWeight
 
 _SEPARATE = "separate"
@@ -36,8 +36,19 @@ def products(
         activations: For each product oneDNN's name of an activation and of its algorithm, as in `dense.product`.
     """
     arguments = (rows, weights, packed, biases, activations)
-    name = _SEPARATE if packed is None else _chosen(arguments)
-    return _FORMS[name](*arguments)
+    if packed is None or torch.are_deterministic_algorithms_enabled():
+        return _separate(*arguments)
+    call = (
+        "joint",
+        measuring.bucket(rows),
+        *((weight.shape, weight.stride()) for weight in weights),
+        *activations,
+        weights[0].dtype,
+        weights[0].device,
+        biases[0] is None,
+        torch.get_num_threads(),
+    )
+    return _FORMS[choices.of_call(call, lambda: _chosen(arguments))](*arguments)
 
 
 def _chosen(arguments: tuple[Any, ...]) -> str:

@@ -19,7 +19,7 @@ class PackedWeight:
     """
 
     def __init__(self, *weights: torch.Tensor) -> None:
-        self._weights = weights  # so that their ids stay their own, too
+        self._weights = weights  # so that their memory stays their own, too
         self._tensor: torch.Tensor | None = None
         self._lock = threading.Lock()
 
@@ -40,13 +40,21 @@ class PackedWeights:
     """The packed copies of the weights of a model."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, ...], PackedWeight] = {}
+        self._known: dict[object, PackedWeight] = {}
         self._lock = threading.Lock()
 
     def packed(self, groups: Sequence[tuple[torch.Tensor, ...]]) -> list[PackedWeight]:
         """Returns the packed copies of groups of weights."""
         with self._lock:
-            return [self._known.setdefault(tuple(map(id, group)), PackedWeight(*group)) for group in groups]
+            for group in groups:
+                if (key := identity(group)) not in self._known:
+                    self._known[key] = PackedWeight(*group)
+            return [self._known[identity(group)] for group in groups]
+
+
+def identity(weights: Sequence[torch.Tensor]) -> tuple[object, ...]:
+    """Returns a key of weights: views of the same numbers in the same layout have the same key."""
+    return tuple((weight.data_ptr(), weight.shape, weight.stride(), weight.dtype) for weight in weights)
 
 
 def pack(*weights: torch.Tensor) -> torch.Tensor:

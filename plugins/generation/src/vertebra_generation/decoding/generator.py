@@ -13,7 +13,7 @@ from vertebra_generation.decoding.beams import search_beams
 from vertebra_generation.decoding.contrastive import ContrastiveLoop
 from vertebra_generation.decoding.loop import Loop
 from vertebra_generation.decoding.prefix import Prefix
-from vertebra_generation.decoding.session import Session
+from vertebra_generation.decoding.session import Session, context_of
 from vertebra_generation.decoding.steps import Steps
 from vertebra_generation.decoding.tracker import Tracker
 from vertebra_generation.decoding.uncached import UncachedSession
@@ -109,14 +109,16 @@ class Generator:
             yield from pieces
 
     def _best_beams(self, request: Request) -> list[list[Answer]]:
-        most, tokenizer, options = self._most_new(request), self._task.tokenizer, request.options
+        most, room = self._most_new(request), self._room(request)
+        tokenizer, options = self._task.tokenizer, request.options
         strings = options.stop_strings
         is_stopped = StopStringCheck(tokenizer, strings) if strings and tokenizer is not None else None
         session = self._session(request, int(max(most)))
         beams = search_beams(session, options, request.prompts, most, is_stopped)
         found: list[list[Answer]] = []
         for prompt, answers in enumerate(beams):
-            tracker = Tracker(tokenizer, options, [most[prompt]] * len(answers), 1)
+            count = len(answers)
+            tracker = Tracker(tokenizer, options, [most[prompt]] * count, 1, [room[prompt]] * count)
             for row, answer in enumerate(answers):
                 for token in answer.tokens.tolist():
                     tracker.add(np.array([row]), np.array([token]), np.zeros(1, "float32"))
@@ -150,5 +152,5 @@ class Generator:
     def _room(self, request: Request) -> list[int]:
         """Returns the number of positions after each prompt; the last token of an answer needs none."""
         before = 0 if request.prefix is None else request.prefix.length
-        limit = getattr(self._task.backbone, "max_sequence_length", None) or _SHORT_OF_CONTEXT
+        limit = context_of(self._task) or _SHORT_OF_CONTEXT
         return [limit - before - len(prompt) + 1 for prompt in request.prompts]

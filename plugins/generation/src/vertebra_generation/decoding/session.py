@@ -15,6 +15,13 @@ from vertebra_generation.decoding.steps import Steps
 
 Array = np.ndarray[Any, Any]
 Outputs = dict[str, Array]
+_NO_LIMIT = 2**31
+
+
+def context_of(task: Any) -> int | None:
+    """Returns the number of positions of a task's backbone, or None if there are any number."""
+    limit: int | None = getattr(task.backbone, "max_sequence_length", None)
+    return limit
 
 
 class Session:
@@ -47,6 +54,7 @@ class Session:
         lengths = [len(prompt) for prompt in prompts]
         self._length = CacheLayout.prompt_slots(max(lengths), steps.runtime.compiles_each_shape)
         self._next = np.array([before + length for length in lengths], "int32")
+        self._last = (context_of(steps.task) or _NO_LIMIT) - 1
         self._most_slots = self._slot + self._length + most_new
         padding = self._length if keeps_all else self._length - min(lengths)
         gap = padding + (0 if prefix is None else prefix.slots)
@@ -75,7 +83,9 @@ class Session:
 
     def advance(self, tokens: Array) -> Outputs:
         """Adds a token to each sequence, int32, shape (rows,); returns the outputs as arrays."""
-        positions, self._next = self._next[:, None], self._next + 1
+        # Rows that have ended, and are computed with others, may have no further position: they get the last one.
+        positions = np.minimum(self._next, self._last)[:, None]
+        self._next = self._next + 1
         return self._step(np.asarray(tokens, "int32")[:, None], positions, is_first=False)
 
     def select(self, rows: Array) -> None:

@@ -48,7 +48,7 @@ class Steps:
 
     def compiled(self, layout: CacheLayout, is_first: bool, has_states: bool) -> Callable[[], Callable[..., Any]]:
         """Returns the function that binds a step; the arguments are those of `bound`."""
-        rings = tuple(layout.length(window) for window in layout.windows if layout.is_ring(window))
+        rings = tuple(layout.length(window) if layout.is_ring(window) else None for window in layout.windows)
         key = (rings, is_first, has_states)  # one program serves caches that differ in capacity only
         with self._lock:
             if key not in self._steps:

@@ -11,7 +11,7 @@ from keras import ops
 
 import vertebra
 from vertebra import CacheLayout
-from vertebra_generation.decoding.session import Array, Outputs
+from vertebra_generation.decoding.session import Array, Outputs, context_of
 from vertebra_generation.decoding.steps import Steps
 
 
@@ -31,6 +31,7 @@ class UncachedSession:
         self._steps, self._has_states = steps, has_states
         self._adapters = list(adapters) if isinstance(adapters, list | tuple) else adapters
         self._ids = [list(prompt) for prompt in prompts]
+        self._most = context_of(steps.task)
         self._program = vertebra.compile(steps.task.backbone)
 
     @property
@@ -52,7 +53,8 @@ class UncachedSession:
     def advance(self, tokens: Array) -> Outputs:
         """Adds a token to each sequence, as `Session.advance`."""
         for ids, token in zip(self._ids, np.asarray(tokens).tolist(), strict=True):
-            ids.append(token)
+            if self._most is None or len(ids) < self._most:  # a row that has ended may have no further position
+                ids.append(token)
         states, lengths = self._states()
         outputs = self._outputs(states, lengths)
         if self._has_states:

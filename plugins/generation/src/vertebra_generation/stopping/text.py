@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from vertebra.errors import ArgumentError
+
 _BYTE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 """A token that is one byte of a character. The text of a run of them is known at the end of the run alone: if one byte
 is invalid, all of the run becomes replacement characters."""
@@ -81,11 +83,17 @@ class GrowingText:
         if self._joins:
             former = self._decoded(self._ids[:-_JOINING_TOKENS])
             return _shared(former, text)
-        is_byte = _BYTE.fullmatch(self._tokenizer.id_to_token(self._ids[-1])) is not None
+        is_byte = self._is_byte(self._ids[-1])
         if is_byte or text != self._last:  # a special token without a text ends no run of bytes
             self._in_bytes = is_byte
         self._last = text
         return self._known if self._in_bytes or text.endswith(_REPLACEMENT) else len(text)
+
+    def _is_byte(self, token: int) -> bool:
+        try:
+            return _BYTE.fullmatch(self._tokenizer.id_to_token(token)) is not None
+        except ArgumentError:  # the tables of many models have more rows than the tokenizer has tokens
+            return False
 
     def _shorten(self, text: str) -> None:
         """Lets a long window begin later, if the text of the remaining tokens is the end of the window's text."""

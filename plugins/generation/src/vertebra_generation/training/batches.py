@@ -10,8 +10,8 @@ import numpy as np
 
 from vertebra import tasks
 from vertebra.errors import ArgumentError
-from vertebra_generation.training.encoding import Encoded, require_same_length, require_text
-from vertebra_generation.training.examples import completed
+from vertebra_generation.training.encoding import Encoded
+from vertebra_generation.training.examples import completed, require_same_length, require_text
 from vertebra_generation.training.packing import Row, pack, weighted
 
 _TOKENS, _MASK = "token_ids", "padding_mask"
@@ -86,12 +86,17 @@ def packed_rows(model: Any, x: Any, y: Any, options: dict[str, Any]) -> tuple[An
     x, y = model.columns(x, y)
     if not isinstance(x, list | tuple | np.ndarray):
         raise ArgumentError("fit", "packing", True, f"False for {type(x).__name__}: a list of texts can be packed")
-    items = list(zip(*x, strict=True)) if isinstance(x, tuple) and len(x) == 2 and y is None else list(x)
+    if isinstance(x, tuple) and len(x) == 2 and y is None:
+        require_same_length(*x)
+        x = list(zip(*x, strict=True))
+    items = list(x)
     completions = None if y is None else model.check_labels(y)
     if completions is not None:
         require_same_length(items, completions)
     options = dict(options)
     weights, split = options.pop("sample_weight", None), options.pop("validation_split", 0.0)
+    if weights is not None and len(weights) != len(items):
+        raise ArgumentError("fit", "sample_weight", f"{len(weights)} values", f"one for each of {len(items)} texts")
     count = len(items) - math.ceil(len(items) * split)
     if count < 1 or count > len(items):
         raise ArgumentError("fit", "validation_split", split, "a share that leaves texts to train on")

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from vertebra.errors import ArgumentError
 from vertebra_generation.training.examples import Example
 from vertebra_text import TextError
 
@@ -181,21 +180,3 @@ def arrays(rows: Sequence[Sequence[Encoded]], *, pad_id: int, multiple: int, mos
                 found[name][row, start:stop] = value
             start = stop
     return found
-
-
-def require_text(texts: Sequence[Any], name: str) -> None:
-    """Raises TextError if an item is no text.
-
-    Args:
-        texts: The items.
-        name: Their name in errors.
-    """
-    for number, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TextError("CausalLM", f"{name}[{number}]", text, "a text")
-
-
-def require_same_length(one: Sequence[Any], other: Sequence[Any]) -> None:
-    """Raises ArgumentError if prompts and completions differ in number."""
-    if len(one) != len(other):
-        raise ArgumentError("CausalLM", "completions", f"{len(other)} texts", f"one for each of {len(one)} prompts")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vertebra.errors import ArgumentError
 from vertebra_text import TextError
 
 PROMPT, COMPLETION, MESSAGES, TEXT = "prompt", "completion", "messages", "text"
@@ -87,9 +88,13 @@ def rows_of_table(table: Any, names: Sequence[str]) -> list[Any] | None:
     Args:
         table: The columns by name.
         names: The names of its columns.
+
+    Raises:
+        ArgumentError: prompts and completions differ in number.
     """
     if {PROMPT, COMPLETION} <= set(names):
         columns = [_column(table[name]) for name in (PROMPT, COMPLETION)]
+        require_same_length(*columns)
         return [{PROMPT: one, COMPLETION: other} for one, other in zip(*columns, strict=True)]
     if MESSAGES in names:
         return [{MESSAGES: messages} for messages in table[MESSAGES]]
@@ -98,3 +103,21 @@ def rows_of_table(table: Any, names: Sequence[str]) -> list[Any] | None:
 
 def _column(values: Any) -> list[Any]:
     return [values] if isinstance(values, str) else list(values)
+
+
+def require_text(texts: Sequence[Any], name: str) -> None:
+    """Raises TextError if an item is no text.
+
+    Args:
+        texts: The items.
+        name: Their name in errors.
+    """
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TextError("CausalLM", f"{name}[{number}]", text, "a text")
+
+
+def require_same_length(one: Sequence[Any], other: Sequence[Any]) -> None:
+    """Raises ArgumentError if prompts and completions differ in number."""
+    if len(one) != len(other):
+        raise ArgumentError("CausalLM", "completions", f"{len(other)} texts", f"one for each of {len(one)} prompts")

@@ -13,8 +13,8 @@ import vertebra
 from vertebra import layers
 from vertebra_generation.sampling.samplers import options_of
 from vertebra_generation.training.batches import packed_or_not, packed_rows, with_next_tokens
-from vertebra_generation.training.encoding import Encoded, arrays, cut, encoded, require_text
-from vertebra_generation.training.examples import Example, example_of, rows_of_table
+from vertebra_generation.training.encoding import Encoded, arrays, cut, encoded
+from vertebra_generation.training.examples import Example, example_of, require_text, rows_of_table
 from vertebra_generation.training.metrics import Perplexity
 
 log = logging.getLogger("vertebra")

@@ -69,7 +69,12 @@ def _scaling(source: Source, theta: float) -> dict[str, Any] | None:
     if kind == "yarn":
         former = source.count("rope.scaling.original_context_length")
         factor = rounded(source.number("rope.scaling.factor"))
-        return {"rope_type": "yarn", "factor": factor, "original_max_position_embeddings": former}
+        betas = {
+            name: rounded(source.number(f"rope.scaling.yarn_{name}"))
+            for name in ("beta_fast", "beta_slow")
+            if source.has(f"rope.scaling.yarn_{name}")
+        }
+        return {"rope_type": "yarn", "factor": factor, "original_max_position_embeddings": former, **betas}
     raise source.container.fields.refusal(f"{source.name}.rope.scaling.type", f"is {kind!r}, which is not read")
 
 

@@ -145,6 +145,34 @@ def _check_whole_rotation(source: Source) -> None:
         raise source.container.fields.refusal(f"{source.name}.rope.dimension_count", problem)
 
 
+def _refuse_changes(source: Source) -> None:
+    """Refuses fields that change the computation and have no counterpart in the config, unless they change nothing."""
+    fields, prefix = source.container.fields, source.name
+    for key, neutral in _NEUTRAL.items():
+        value = fields.value(f"{prefix}.{key}")
+        if value is not None and value not in neutral:
+            raise fields.refusal(
+                f"{prefix}.{key}", f"is {value!r}, which is not read", "Use the model's safetensors files"
+            )
+    if source.has("attention.value_length") and source.count("attention.value_length") != source.head_dim:
+        problem = f"is {source.count('attention.value_length')}, and keys have {source.head_dim} numbers"
+        raise fields.refusal(f"{prefix}.attention.value_length", problem)
+
+
+_NEUTRAL: dict[str, tuple[object, ...]] = {
+    "attention.causal": (True,),
+    "attention.clamp_kqv": (0.0,),
+    "attention.max_alibi_bias": (0.0,),
+    "attention.scale": (0.0,),
+    "embedding_scale": (0.0, 1.0),
+    "logit_scale": (0.0, 1.0),
+    "residual_scale": (0.0, 1.0),
+    "rope.scaling.yarn_attn_factor": (1.0,),
+    "rope.scaling.yarn_ext_factor": (-1.0, 1.0),
+}
+"""The values with which a field changes nothing."""
+
+
 def _has_bias(source: Source, name: str) -> bool:
     return f"blk.0.{name}.bias" in source.tensors
 
@@ -197,11 +225,12 @@ def architecture_of(source: Source) -> Architecture:
     """Returns the architecture of a file.
 
     Raises:
-        PresetConfigError: it is not one that is read.
+        PresetConfigError: it is not one that is read, or it is a variant of one.
     """
     name = source.name
     if name not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
         problem = f"is {name!r}; the architectures that are read are {known}"
         raise source.container.fields.refusal("general.architecture", problem, "Use the model's safetensors files")
+    _refuse_changes(source)
     return ARCHITECTURES[name]

@@ -102,7 +102,7 @@ class Fields:
         return self._one(key, default, lambda value: isinstance(value, bool), "a bool")
 
     def number(self, key: str, default: float | None = None) -> float:
-        return self._one(key, default, lambda value: isinstance(value, int | float) and value is not True, "a number")
+        return self._one(key, default, _is_number, "a number")
 
     def count(self, key: str, default: int | None = None) -> int:
         """Returns an int; an array of one value for each layer is read if all are the same."""
@@ -141,6 +141,10 @@ class Fields:
         """Returns the error for a field that cannot be used."""
         return PresetConfigError("the GGUF header", f"{key} {problem}", remedy)
 
+    def value(self, key: str) -> int | float | bool | str | None:
+        """Returns the value of a field of any type; None if it is missing, or an array."""
+        return self._table[key].scalar if key in self._table else None
+
     def _one(self, key: str, default: T | None, check: Callable[[Any], bool], expected: str) -> T:
         if key not in self._table:
             if default is None:
@@ -157,3 +161,7 @@ class Fields:
         if field is None or not field.is_array or not check(field.kind):
             raise self.refusal(key, "is missing" if field is None else f"is not an array of {expected}")
         return field
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -106,6 +106,8 @@ def _as_list(x: Any) -> Sequence[Any] | None:
     if isinstance(x, str):
         return [x]
     if isinstance(x, tuple) and len(x) == 2 and not isinstance(x[0], str):
+        if len(x[0]) != len(x[1]):
+            raise ArgumentError("fit", "x", f"{len(x[0])} and {len(x[1])} texts", "two lists of one length")
         return list(zip(*x, strict=True))
     if isinstance(x, keras.utils.PyDataset) or _is_loader(x):
         return None

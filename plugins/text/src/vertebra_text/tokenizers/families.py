@@ -142,7 +142,7 @@ FAMILIES = (
         SPM_BPE,
         {"unk": "<unk>", "bos": "<bos>", "eos": "<eos>", "pad": "<pad>", "mask": "<mask>"},
         "flags",
-        model_types=("gemma", "gemma2", "gemma3_text"),
+        model_types=("gemma", "gemma2", "vaultgemma", "gemma3_text", "gemma3"),
         kerashub=("GemmaTokenizer", "Gemma3Tokenizer"),
         options=_BEGIN_END,
     ),

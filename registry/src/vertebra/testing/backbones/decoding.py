@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from vertebra import BackboneSpec, CacheLayout, layers
-from vertebra.specs import resolve_reference
+from vertebra import layers
+from vertebra.specs import BackboneSpec, CacheLayout, resolve_reference
 from vertebra.testing.backbones.comparing import largest_difference
 from vertebra.testing.backbones.fixtures import BackboneFixtures, MakeInputs
 from vertebra.testing.rules import rule
