@@ -264,6 +264,21 @@ def test_the_index_of_writes_is_computed_once(torch, traced):
     assert [tensor.sum(1).tolist() for tensor in found] == [[0, 0, 3, 0]] * 2
 
 
+def test_views_of_views_are_left_out(torch, traced):
+    aten = torch.ops.aten
+
+    def function(x):
+        turned = aten.transpose.int(aten.permute.default(x, [0, 2, 1, 3]), -3, -2)
+        other = aten.permute.default(aten.permute.default(x, [1, 2, 0, 3]), [1, 2, 0, 3])
+        return aten.view.default(aten.view.default(turned, [6, 20]), [24, 5]) * 2, other * 3
+
+    x = torch.randn(2, 3, 4, 5)
+    graph, call = traced(function, x)
+    assert [targets(graph).count(each) for each in (aten.view.default, aten.transpose.int)] == [1, 0]
+    assert targets(graph).count(aten.permute.default) == 2
+    assert all(map(torch.equal, call(x), function(x)))
+
+
 def test_numbers_of_other_types_and_signs_are_not_equal(torch, traced):
     def function(x):
         return x.float() / 0.0 + x.float() / -0.0, (x + 1) * 2.0, (x + 1.0) * 2.0
