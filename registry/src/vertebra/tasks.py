@@ -118,9 +118,10 @@ def head_of_architecture(
 
 
 def cache_of_architecture(backbone: str, arguments: Mapping[str, Any]) -> tuple[CacheLayer, ...] | None:
-    """Returns what each attention layer of an architecture caches, or None if it is no decoder with its arguments.
+    """Returns what each attention layer of an architecture caches, or None if the architecture declares no cache.
 
-    It imports no framework.
+    There are no layers if it is no decoder with its arguments, such as attention in both directions. It imports no
+    framework.
 
     Args:
         backbone: Name of the backbone's class.

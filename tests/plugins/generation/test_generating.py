@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 
+import vertebra
 from byte_tokenizer import SIZE, TEXTS
 from vertebra.errors import ArgumentError, LoraStateError
 from vertebra_generation.decoding.session import Session
@@ -348,3 +349,11 @@ def test_options_of_a_model_are_defaults(decoder):  # noqa: F811
     assert len(model.generate(PROMPTS[0], len(PROMPTS[0]) + 5, strip_prompt=True)) == 5
     with pytest.raises(ArgumentError, match=r"generation_options=\{\}, expected a GenerationOptions"):
         model.generation_options = {}
+
+
+@pytest.mark.keras(once=True)
+def test_attention_in_both_directions_generates_nothing():
+    sizes = {"num_layers": 1, "num_query_heads": 2, "num_key_value_heads": 1, "hidden_dim": 8, "head_dim": 4}
+    backbone = vertebra.models.Gemma3Backbone(20, intermediate_dim=8, use_bidirectional_attention=True, **sizes)
+    with pytest.raises(ArgumentError, match="attention of this Gemma3Backbone goes in both directions"):
+        vertebra.models.CausalLM(backbone).generate([1, 2])

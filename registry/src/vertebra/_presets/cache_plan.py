@@ -64,7 +64,7 @@ def plan_cache(
         KeyError: an argument is missing.
     """
     layers = cache_of_architecture(backbone, arguments)
-    if layers is None:
+    if not layers:
         expected = "a preset of a decoder whose architecture declares a cache, such as GPT2Backbone"
         raise ArgumentError("vertebra plan", "--generate", backbone, expected)
     prompt, new = _in_context(lengths, arguments.get("max_sequence_length"))

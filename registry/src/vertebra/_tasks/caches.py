@@ -14,5 +14,7 @@ def cache_of_architecture(backbone: str, arguments: Mapping[str, Any]) -> tuple[
     """Returns what each attention layer caches; the arguments are those of `vertebra.tasks.cache_of_architecture`."""
     backbones = catalog(BACKBONES)
     reference = backbones.lookup(backbone).value.cache if backbone in backbones else None
-    layers = None if reference is None else resolve_reference(reference)(arguments)
-    return None if reference is None or layers is None else checked_layers(layers, reference)
+    if reference is None:
+        return None
+    layers = resolve_reference(reference)(arguments)
+    return () if layers is None else checked_layers(layers, reference)

@@ -10,6 +10,7 @@ from keras import ops
 
 import vertebra
 from vertebra import CacheLayout, layers, tasks
+from vertebra.errors import ArgumentError
 
 
 class Steps:
@@ -24,6 +25,9 @@ class Steps:
         backbone = task.backbone
         self.layers = tasks.cache_of_architecture(type(backbone).__name__, backbone.constructor_config())
         """What each attention layer caches, or None if the architecture does not say."""
+        if self.layers == ():
+            expected = f"a decoder: attention of this {type(backbone).__name__} goes in both directions"
+            raise ArgumentError("generate", "backbone", type(backbone).__name__, expected)
         self._steps: dict[Any, Callable[[], Callable[..., Any]]] = {}
         self._lock = threading.Lock()
 

@@ -32,7 +32,7 @@ def _transformers(preset: DescribedPreset) -> TaskFacts | None:
     names = config.get("architectures")
     if not isinstance(names, list) or not any(str(name).endswith(MODELS) for name in names):
         return None
-    if tasks.cache_of_architecture(preset.backbone, preset.arguments) is None:
+    if not tasks.cache_of_architecture(preset.backbone, preset.arguments):
         return None  # such as BertLMHeadModel, whose backbone here is an encoder
     has_matrix = preset.tensors is None or stored_name(preset.tensors, "lm_head.weight") is not None
     if not is_untied(config) or not has_matrix:

@@ -110,7 +110,7 @@ def packed_rows(model: Any, x: Any, y: Any, options: dict[str, Any]) -> tuple[An
 def _check(model: Any) -> None:
     model.require_tokenizer()
     backbone = model.backbone
-    if tasks.cache_of_architecture(type(backbone).__name__, backbone.constructor_config()) is None:
+    if not tasks.cache_of_architecture(type(backbone).__name__, backbone.constructor_config()):
         expected = f"False, as the layers of {type(backbone).__name__} do not keep the texts of a row apart"
         raise ArgumentError("fit", "packing", True, expected)
     if model.longest is None:
