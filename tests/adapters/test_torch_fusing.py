@@ -137,6 +137,42 @@ def test_a_compiled_function_that_is_not_packed_reads_the_weights_at_each_call(t
             variable.assign(variable.value + 1)
 
 
+def test_the_product_of_logits_takes_the_fastest_kernel(torch, traced, chosen):
+    from vertebra_torch.kernels import dense
+
+    (table,) = parameters(torch, 6, rows=9)
+    rows = torch.randn(2, 6)
+    graph, call = traced(lambda rows: torch.mm(rows, table.t()), rows)
+    assert targets(graph).count(dense.product) == 1
+    assert same(torch, call(rows), torch.mm(rows, table.t()))
+
+
+def test_views_of_the_same_weight_have_one_packed_copy(torch):
+    from vertebra_torch.kernels import packing
+
+    table, weights = torch.randn(9, 6), packing.PackedWeights()
+    (first, other) = weights.packed([(table.t(),), (table,)])
+    assert weights.packed([(table.t(),)]) == [first]
+    assert first is not other
+
+
+def test_arguments_are_flat_in_the_order_of_keras(torch):
+    from collections import OrderedDict
+
+    from vertebra_torch.flattening import as_tensors, flattened
+
+    values = ({"b": 1, "a": (2, [3])}, OrderedDict(c=4, d=5))
+    leaves = []
+    key = flattened(values, leaves)
+    assert leaves == keras.tree.flatten(values)
+    assert key == flattened(({"a": (7, [7]), "b": 7}, OrderedDict(c=7, d=7)), [])
+    assert key != flattened(({"a": [7, [7]], "b": 7}, OrderedDict(c=7, d=7)), [])
+    ready = torch.ones(2)
+    tensors = as_tensors([np.ones(2, "int32"), ready, 2.0])
+    assert tensors[1] is ready
+    assert [tensor.dtype for tensor in tensors] == [torch.int32, torch.float32, torch.float32]
+
+
 def test_products_that_a_joint_one_would_change_stay_apart(torch, traced):
     """Of other rows or dtypes; returned as they are; with a residual; of a weight that another group has."""
     from vertebra_torch.kernels import joint
@@ -213,6 +249,34 @@ def test_equal_calls_are_made_once(torch, traced):
     graph, call = traced(function, x)
     assert targets(graph).count(torch.ops.aten.where.self) == 1
     assert same(torch, call(x), function(x))
+
+
+def test_the_index_of_writes_is_computed_once(torch, traced):
+    def function(first, second, start):
+        numbers = torch.arange(1)
+        rows = torch.ones(1, 3)
+        return first.index_copy_(0, start + numbers, rows), second.index_copy_(0, start + numbers, rows)
+
+    start = torch.tensor(2)
+    graph, call = traced(function, torch.zeros(4, 3), torch.zeros(4, 3), start)
+    assert targets(graph).count(torch.ops.aten.add.Tensor) + targets(graph).count(torch.ops.aten.add_.Tensor) == 1
+    found = call(torch.zeros(4, 3), torch.zeros(4, 3), start)
+    assert [tensor.sum(1).tolist() for tensor in found] == [[0, 0, 3, 0]] * 2
+
+
+def test_views_of_views_are_left_out(torch, traced):
+    aten = torch.ops.aten
+
+    def function(x):
+        turned = aten.transpose.int(aten.permute.default(x, [0, 2, 1, 3]), -3, -2)
+        other = aten.permute.default(aten.permute.default(x, [1, 2, 0, 3]), [1, 2, 0, 3])
+        return aten.view.default(aten.view.default(turned, [6, 20]), [24, 5]) * 2, other * 3
+
+    x = torch.randn(2, 3, 4, 5)
+    graph, call = traced(function, x)
+    assert [targets(graph).count(each) for each in (aten.view.default, aten.transpose.int)] == [1, 0]
+    assert targets(graph).count(aten.permute.default) == 2
+    assert all(map(torch.equal, call(x), function(x)))
 
 
 def test_numbers_of_other_types_and_signs_are_not_equal(torch, traced):

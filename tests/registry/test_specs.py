@@ -4,10 +4,13 @@ import dataclasses
 import hashlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from vertebra import BackboneSpec, HeadSpec, LoraConfig, LoraReceipt, PresetFile, TensorRule
+from vertebra import BackboneSpec, CacheLayer, CacheLayout, HeadSpec, LoraConfig, LoraReceipt, PresetFile, TensorRule
 from vertebra.errors import LoraConfigError, PresetConfigError
 from vertebra.specs import resolve_reference
+from vertebra.specs.caches import checked_layers
 from vertebra.tasks import head_of_architecture
 
 
@@ -138,3 +141,52 @@ def test_a_wrong_field_of_a_file_is_named(fields, error, problem):
 @pytest.mark.parametrize(("algorithm", "digits"), DIGITS.items())
 def test_digests_of_sources_are_accepted(algorithm, digits):
     assert PresetFile("x", 0, digest=f"{algorithm}:{'A' * digits}").digest == f"{algorithm}:{'A' * digits}"
+
+
+# === Caches ===
+
+
+@pytest.mark.parametrize(
+    "arguments", [(0, 4), (2, -1), (2, 4, 0), (True, 4), (2.0, 4), (2, None), (2, 4, "5")], ids=str
+)
+def test_the_sizes_of_a_cache_are_ints_above_0(arguments):
+    with pytest.raises(TypeError, match="CacheLayer: (heads|width|window)=.*, expected an int above 0"):
+        CacheLayer(*arguments)
+
+
+def test_a_window_has_a_ring_if_there_are_more_slots():
+    layers = (CacheLayer(2, 4), CacheLayer(1, 8, 5), CacheLayer(2, 4))
+    layout = CacheLayout(layers, 12, gap=2)
+    assert layout.windows == (None, 5)
+    assert [layout.length(window) for window in (None, 5, 40)] == [12, 7, 12]
+    assert [layout.is_ring(window) for window in (None, 5, 10, 40)] == [False, True, False, False]
+    keys_and_values = 2 * 3 * 2 * (2 * 4 * 12 + 1 * 8 * 7 + 2 * 4 * 12)
+    assert layout.bytes(3, 2) == keys_and_values + 3 * 4 * (12 + 7)
+
+
+@given(slots=st.integers(1, 5000), gap=st.integers(0, 500), most=st.integers(1, 5000))
+def test_sizes_are_few_and_large_enough(slots, gap, most):
+    layout = CacheLayout.for_prompts([CacheLayer(1, 1, 9)], slots, gap, most)
+    assert layout.capacity >= slots + min(most, 256)
+    assert gap <= layout.gap
+    assert layout.gap == 0 or gap
+    for size in (layout.capacity, layout.gap or 64):
+        assert size % 2 ** (size.bit_length() - 2) == 0  # a power of two, or one and a half of it
+    larger = layout.grown(layout.capacity + 1, slots + most)
+    assert larger.gap == layout.gap
+    assert layout.capacity < larger.capacity <= max(64, 3 * layout.capacity)
+
+
+@given(st.integers(1, 10_000))
+def test_prompts_that_are_compiled_have_few_lengths(tokens):
+    assert CacheLayout.prompt_slots(tokens, is_compiled=False) == tokens
+    padded = CacheLayout.prompt_slots(tokens, is_compiled=True)
+    assert tokens <= padded < max(tokens + 16, 1.25 * tokens + 1)
+    assert padded % 16 == 0 or padded % 2 ** (padded.bit_length() - 3) == 0
+
+
+@pytest.mark.parametrize("wrong", [None, CacheLayer(1, 1), [CacheLayer(1, 1), 3], "layers"], ids=str)
+def test_what_declares_a_cache_is_checked(wrong):
+    assert checked_layers([CacheLayer(1, 1)], "acme:cache") == (CacheLayer(1, 1),)
+    with pytest.raises(TypeError, match=r"acme:cache returned .*, expected a sequence of vertebra\.CacheLayer"):
+        checked_layers(wrong, "acme:cache")

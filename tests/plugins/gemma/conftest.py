@@ -81,7 +81,7 @@ def make(arguments, perturbed):
 def gemma3(arguments):
     """Constructor arguments of a tiny Gemma 3 with layers of both types, and a window that is felt."""
     return arguments | {
-        "num_layers": 7,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
         "use_post_ffw_norm": True,
         "use_post_attention_norm": True,
         "use_sliding_window_attention": True,

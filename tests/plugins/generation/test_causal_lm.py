@@ -109,5 +109,5 @@ def test_compile_sets_the_method_of_generate(make):
     assert lm.generation_options.num_beams == 5  # unchanged
     lm.compile(sampler="greedy")
     assert lm.generate("the fox", max_new_tokens=4) == greedy
-    with pytest.raises(ArgumentError, match="compile: sampler='top-k', expected .*'top_k'"):
+    with pytest.raises(ArgumentError, match=r"compile: sampler='top-k', expected .*'top_k'"):
         lm.compile(sampler="top-k")

@@ -9,6 +9,7 @@ import vertebra
 from byte_tokenizer import write_tokenizer
 from vertebra.errors import ArgumentError
 from vertebra_generation.chat.errors import ChatTemplateError, NoChatTemplateError
+from vertebra_generation.sampling.options import GenerationOptions
 from vertebra_text import Tokenizer
 
 pytestmark = pytest.mark.keras(once=True)
@@ -93,6 +94,31 @@ def test_a_template_that_is_set_is_saved(format, make, tmp_path):
     again.chat_templates = PLAIN
     again.save_to_preset(tmp_path / "again", format=format)
     assert vertebra.models.CausalLM.from_preset(tmp_path / "again").chat_templates.templates == {"default": PLAIN}
+
+
+def test_a_keras_file_keeps_the_template(make, tmp_path):
+    write_tokenizer(tmp_path / "tokenizer", chat_template=PLAIN)
+    lm = make(Tokenizer.from_preset(tmp_path / "tokenizer"))
+    lm.save(tmp_path / "plain.keras")
+    again = vertebra.load_model(tmp_path / "plain.keras", compile=False)
+    assert again.chat_templates.templates == {"default": PLAIN}
+    assert again.further_files() == {}
+    lm.chat_templates = TEMPLATE
+    lm.save(tmp_path / "set.keras")
+    again = vertebra.load_model(tmp_path / "set.keras", compile=False)
+    assert again.chat_templates.templates == {"default": TEMPLATE}
+    assert again.further_files() == {"chat_template.jinja": TEMPLATE.encode()}  # for a preset that is saved of it
+
+
+def test_a_keras_file_keeps_the_options_of_generating_next_to_the_template(make, tmp_path):
+    write_tokenizer(tmp_path / "tokenizer", chat_template=PLAIN)
+    lm = make(Tokenizer.from_preset(tmp_path / "tokenizer"))
+    lm.generation_options = GenerationOptions(max_new_tokens=7)
+    lm.save(tmp_path / "options.keras")
+    again = vertebra.load_model(tmp_path / "options.keras", compile=False)
+    assert again.generation_options.max_new_tokens == 7
+    assert again.chat_templates.templates == {"default": PLAIN}
+    assert set(again.further_files()) == {"generation_config.json"}
 
 
 def test_a_template_writes_the_special_tokens_of_the_tokenizer(make, tmp_path):

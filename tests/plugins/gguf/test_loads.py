@@ -118,6 +118,19 @@ def test_gemma_2_loads(files, saved, tmp_path):
     assert largest_difference(outputs(tmp_path / "model.gguf"), outputs(saved / "Gemma2")) <= 1e-5
 
 
+def test_gemma_3_loads(files, tmp_path):
+    kind = getattr(vertebra.models, "Gemma3Backbone", None)
+    if kind is None:
+        pytest.skip("no installed plugin has Gemma 3")
+    norms = {"use_query_key_norm": True, "use_post_ffw_norm": True, "use_post_attention_norm": True}
+    window = {"use_sliding_window_attention": True, "sliding_window_size": 4}
+    backbone = kind(**SIZES["Gemma"] | {"num_layers": 7, "intermediate_dim": 96}, **norms, **window)
+    disturb(backbone.weights)
+    backbone.save_to_preset(tmp_path / "saved", format="transformers", certificate=False)
+    files.write(tmp_path / "saved", tmp_path / "model.gguf", rope_freq_base=1e6)
+    assert largest_difference(outputs(tmp_path / "model.gguf"), outputs(tmp_path / "saved")) <= 1e-5
+
+
 @pytest.mark.parametrize("name", DECODERS)
 def test_llama_and_its_kin_load(files, name, tmp_path):
     kind = getattr(vertebra.models, f"{name}Backbone")

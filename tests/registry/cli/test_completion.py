@@ -16,7 +16,7 @@ from vertebra.cli import completion, main
 from vertebra.cli.controls.command import build_parser
 
 FREE = {"values", "only", "older_than", "message", "lora_rank", "max_shard_size", "set", "filters", "max_size"}
-FREE |= {"name", "author", "scheme", "class_name"}
+FREE |= {"name", "author", "scheme", "class_name", "batch_size", "prompt_tokens", "new_tokens"}
 """Arguments whose values no list holds."""
 COMMANDS = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}
 START = {

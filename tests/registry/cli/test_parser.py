@@ -38,6 +38,7 @@ def refused(capsys, *words):
         (["check"], "vertebra doctor this installation."),
         (["cache", "du"], "vertebra cache ls lists the presets in the cache."),
         (["lora", "fuse"], "vertebra lora merge ADAPTER"),
+        (["generat"], "Did you mean generate"),
         (["cache", "rm", "x"], "vertebra cache prune PRESET removes a preset"),
         (["lora", "show", "x"], "vertebra lora info ADAPTER"),
         (["completion", "bsh"], "invalid choice: 'bsh'"),

@@ -68,3 +68,20 @@ def test_a_rank_is_a_number(sample_preset, text, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["plan", str(sample_preset), "--lora-rank", text])
     assert caught.value.code == 2
+
+
+def test_a_cache_is_planned_for_a_decoder_only(sample_preset, capsys):
+    assert main(["plan", str(sample_preset), "--generate"]) == 1
+    assert "--generate='SampleBackbone', expected a preset of a decoder" in capsys.readouterr().err
+    assert main(["plan", str(sample_preset), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cache"] is None
+
+
+@pytest.mark.parametrize("option", ["--batch-size", "--prompt-tokens", "--new-tokens"])
+def test_lengths_are_for_a_cache_and_at_least_1(sample_preset, option, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["plan", str(sample_preset), option, "5"])
+    assert caught.value.code == 2
+    assert f"{option} is for --generate" in capsys.readouterr().err
+    assert main(["plan", str(sample_preset), "--generate", option, "0"]) == 1
+    assert f"{option}=0, expected a number of at least 1" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """The suites notice faults: each of these plugins breaks one rule, and the failure names it."""
 
+import sys
 import types
 
 import keras
@@ -178,6 +179,61 @@ def test_a_mask_that_is_ignored_is_noticed():
     test = BackboneSuite.test_padding_changes_no_token
     assert broken(test, **given(IgnoresMask)) == "BB-20"
     test(None, IgnoresMask(keras.layers.ReLU), inputs_for, 1e-5)  # which treats each token alone
+
+
+class Attention(keras.layers.Layer):
+    """One head whose queries, keys and values are states with positions."""
+
+    def positions(self, states):
+        return layers.positions(states)
+
+    def cached(self, states):
+        return layers.cached(states, states)
+
+    def call(self, states, padding_mask):
+        numbers = keras.ops.cast(self.positions(states), states.dtype)
+        states = states + keras.ops.sin(numbers[:, :, None] * keras.ops.arange(1, 9, dtype=states.dtype))
+        query = states[:, :, None]
+        key, value = self.cached(query)
+        mask = layers.CausalMask()(padding_mask)
+        return layers.attend(query, key, value, mask=mask, scale=1.0)[:, :, 0]
+
+
+class FirstPositions(Attention):
+    def positions(self, states):
+        return keras.ops.arange(keras.ops.shape(states)[1])[None]
+
+
+class UncachedKeys(Attention):
+    def cached(self, states):
+        found = layers.cached(states, states)
+        count = keras.ops.shape(found[0])[1] - keras.ops.shape(states)[1]
+        return tuple(keras.ops.pad(states, [[0, 0], [count, 0], [0, 0], [0, 0]]) for _ in found)
+
+
+class Decoder(vertebra.Backbone):
+    """A backbone that declares a cache."""
+
+    def __init__(self, attention, **kwargs):
+        inner = TinyBackbone()
+        states = attention()(inner.token_embedding(inner.input["token_ids"]), inner.input["padding_mask"])
+        super().__init__(inputs=inner.input, outputs=states, **kwargs)
+        self.token_embedding = inner.token_embedding
+
+
+@pytest.mark.parametrize("attention", [Attention, FirstPositions, UncachedKeys])
+def test_a_decoder_whose_new_tokens_differ_is_noticed(attention, monkeypatch):
+    module = types.ModuleType("acme_cache")
+    module.layers = lambda arguments: [vertebra.CacheLayer(1, 8)]
+    monkeypatch.setitem(sys.modules, "acme_cache", module)
+    spec = vertebra.BackboneSpec("Decoder", "acme:Decoder", cache="acme_cache:layers")
+    fixtures = given(lambda: Decoder(attention, arguments={})) | {"spec": spec}
+    disturb(fixtures["backbone"].weights)
+    test = BackboneSuite.test_new_tokens_are_computed_as_with_all_others
+    if attention is Attention:  # which keeps the rule
+        test(None, **{name: fixtures[name] for name in ("spec", "backbone", "make_inputs", "tolerance")})
+    else:
+        assert broken(test, **fixtures) == "BB-21"
 
 
 def test_a_role_with_a_typo_is_noticed():

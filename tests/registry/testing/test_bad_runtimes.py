@@ -20,6 +20,10 @@ TESTS = {
     "RT-09": lambda runtime, tmp_path: SUITE.test_dropout_keeps_the_expected_values(runtime),
     "RT-11": SUITE.test_it_says_which_arrays_it_can_view,
     "RT-12": lambda runtime, tmp_path: shared(runtime),
+    "RT-13": lambda runtime, tmp_path: SUITE.test_slots_of_a_cache_are_written(runtime),
+    "RT-14": lambda runtime, tmp_path: SUITE.test_a_compiled_step_computes_the_same(
+        runtime, RuntimeSuite.model.__wrapped__(SUITE)
+    ),
 }
 
 
@@ -42,6 +46,35 @@ def old_weights(runtime, model):
     return lambda inputs, tokens=None: kept(inputs, training=False)
 
 
+def one_slot_later(runtime, slots, start, values):
+    return type(runtime).write_slots(runtime, slots, (start + 1) % (slots.shape[2] - values.shape[2] + 1), values)
+
+
+def first_weights(runtime, model, step):
+    """Binds the weights that the model has when the step is compiled."""
+    kept = keras.models.clone_model(model)
+    kept.set_weights(model.get_weights())
+
+    def old(inputs, state):
+        values = [(new, old.value) for new, old in zip(model.variables, kept.variables, strict=True)]
+        with keras.StatelessScope(values):
+            return step(inputs, state)
+
+    return lambda: old
+
+
+def forgetful(runtime, model, step):
+    """Returns the first state in place of the next one from the third call on."""
+    calls = []
+
+    def bound(inputs, state):
+        outputs, after = step(inputs, state)
+        calls.append(1)
+        return outputs, (after if len(calls) < 3 else state)
+
+    return lambda: bound
+
+
 @pytest.mark.parametrize(
     ("rule", "method", "wrong"),
     [
@@ -52,6 +85,9 @@ def old_weights(runtime, model):
         ("RT-11", "can_view", lambda runtime, start, contiguous: False),
         ("RT-11", "tensor", lambda runtime, array, dtype: type(runtime).tensor(runtime, array.copy(), dtype)),
         ("RT-12", "share", lambda runtime, tensor: tensor + 1),
+        ("RT-13", "write_slots", one_slot_later),
+        ("RT-14", "compile_step", first_weights),
+        ("RT-14", "compile_step", forgetful),
     ],
 )
 def test_a_runtime_that_breaks_a_rule_is_noticed(rule, method, wrong, monkeypatch, tmp_path):

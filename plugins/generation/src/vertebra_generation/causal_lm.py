@@ -15,6 +15,7 @@ from vertebra_generation.chats import Chats
 from vertebra_generation.defaults import GenerationDefaults
 from vertebra_generation.generating import TextGeneration
 from vertebra_generation.generation_config import GenerationConfig
+from vertebra_generation.keras_assets import FurtherAssets
 from vertebra_generation.scores import TextScores
 from vertebra_generation.task_files import kerashub, transformers
 from vertebra_generation.training.fitting import TextTraining
@@ -22,7 +23,7 @@ from vertebra_text import StoredTask, Task, TextPreprocessor
 
 
 @keras.saving.register_keras_serializable("vertebra_generation")
-class CausalLM(Chats, GenerationDefaults, TextGeneration, TextScores, TextTraining, Task):
+class CausalLM(FurtherAssets, Chats, GenerationDefaults, TextGeneration, TextScores, TextTraining, Task):
     """Predicts the next token of a text.
 
     The output has shape (batch, length, vocabulary), in logits.

@@ -37,7 +37,7 @@ class CacheLayout:
     Args:
         layers: The attention layers, in the order in which a model calls them.
         capacity: Number of tokens for which there are slots.
-        gap: The most slots in a row that hold padding and not tokens; rings are as much longer.
+        gap: The most slots of a sequence that hold padding and not tokens; rings are as much longer.
     """
 
     layers: tuple[CacheLayer, ...]
@@ -53,7 +53,7 @@ class CacheLayout:
         Args:
             layers: The attention layers.
             slots: Number of slots of the prompts, with padding.
-            gap: The most slots in a row that hold padding.
+            gap: The most slots of a sequence that hold padding.
             most_new: The most tokens that follow a prompt.
         """
         return cls(tuple(layers), _rounded(slots + min(most_new, _FIRST_TOKENS)), _rounded(gap) if gap else 0)

@@ -10,6 +10,7 @@ import pytest
 
 import vertebra
 from byte_tokenizer import SIZE
+from checked_json import check
 from vertebra._presets.cache_plan import Lengths
 from vertebra._presets.plan import plan_preset
 from vertebra_generation.decoding.session import Session
@@ -91,6 +92,7 @@ def test_the_headers_of_a_checkpoint_of_transformers_are_enough(name, tmp_path):
     task.save_to_preset(tmp_path / "preset", format="transformers", certificate=False)
     command = [sys.executable, "-c", CODE, str(tmp_path / "preset")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    check("plan", json.loads(done.stdout), closed=True)
     planned = json.loads(done.stdout)["cache"]
     assert (planned["bytes"], planned["slots"]) == allocated(task, 1, 16, 8)
     assert done.stderr == "[]\n"

@@ -13,6 +13,7 @@ from vertebra_torch.graphs.integers import rewrite_integer_products
 from vertebra_torch.graphs.merging import merge
 from vertebra_torch.graphs.products import allow_parts, fuse_products
 from vertebra_torch.graphs.reusing import reuse
+from vertebra_torch.graphs.viewing import join_views
 
 aten = torch.ops.aten
 _ATTENTION = aten._scaled_dot_product_flash_attention_for_cpu.default
@@ -38,6 +39,7 @@ def fuse(module: Any) -> FusedGraph:
     products = fuse_products(fused)
     reuse(fused.graph, products.singles | products.parts | integers, products.parts)
     allow_parts(fused.graph, products)
+    join_views(fused.graph)
     fused.graph.eliminate_dead_code()
     fused.recompile()
     for node in fused.graph.nodes:

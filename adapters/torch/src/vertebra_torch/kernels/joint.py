@@ -41,7 +41,8 @@ def products(
     call = (
         "joint",
         measuring.bucket(rows),
-        *((weight.shape, weight.stride(), *activation) for weight, activation in zip(weights, activations, strict=True)),
+        *((weight.shape, weight.stride()) for weight in weights),
+        *activations,
         weights[0].dtype,
         weights[0].device,
         biases[0] is None,

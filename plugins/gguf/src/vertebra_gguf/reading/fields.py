@@ -17,7 +17,8 @@ _TEXT, _ARRAY = 8, 9
 _LENGTH = struct.Struct("<Q")
 _LONGEST_TEXT = 4 * 2**20
 """The longest known text is a chat template of 30 kB."""
-_MOST_ELEMENTS = 2**22
+_MOST_ELEMENTS = 2**20
+"""The longest known array, of the merges of Gemma, has half as many; a token or a merge takes up to nine times its bytes."""
 
 
 @dataclass(frozen=True, slots=True)

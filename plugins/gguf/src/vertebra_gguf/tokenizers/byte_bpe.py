@@ -108,13 +108,14 @@ def _ids(source: Source, vocabulary: Vocabulary) -> dict[str, int]:
     return ids
 
 
-def _merges(source: Source) -> list[list[str]]:
+def _merges(source: Source) -> list[str]:
+    """Returns the merges as they are, two tokens with a space between them: a form that `tokenizer.json` may have."""
     fields = source.container.fields
-    pairs = [merge.split(" ") for merge in fields.texts(_MERGES)]
-    wrong = next((pair for pair in pairs if len(pair) != 2 or not all(pair)), None)
+    merges = fields.texts(_MERGES)
+    wrong = next((one for one in merges if one.count(" ") != 1 or one.strip(" ") != one), None)
     if wrong is not None:
-        raise fields.refusal(_MERGES, f"has {' '.join(wrong)[:100]!r}, expected two tokens with a space between them")
-    return pairs
+        raise fields.refusal(_MERGES, f"has {wrong[:100]!r}, expected two tokens with a space between them")
+    return merges
 
 
 def _added(vocabulary: Vocabulary) -> list[dict[str, Any]]:

@@ -201,6 +201,57 @@ class RuntimeSuite(PluginSuite):
             variable.assign_add(np.ones((64, 64)))
             assert (_wide(kept)[0, 0], _wide(variable.value)[0, 0]) == (1, 2)
 
+    @rule("RT-13")
+    def test_slots_of_a_cache_are_written(self, runtime: Runtime) -> None:
+        """`write_slots` returns the slots with the given values from a start on, and no other slot is changed."""
+        slots, values = np.arange(2 * 3 * 8 * 4).reshape(2, 3, 8, 4), -1.0 - np.arange(2 * 3 * 2 * 4)
+        values = values.reshape(2, 3, 2, 4)
+        for dtype in ("float32", "bfloat16", "int32"):
+            for start in (0, 3, 6):
+                before = runtime.tensor(_typed(slots, dtype), dtype)
+                first = runtime.tensor(np.array(start, "int32"), "int32")
+                after = runtime.write_slots(before, first, runtime.tensor(_typed(values, dtype), dtype))
+                expected = _typed(slots, dtype).astype("float32")
+                expected[:, :, start : start + 2] = values
+                assert keras.backend.standardize_dtype(after.dtype) == dtype
+                assert np.array_equal(_wide(after), _typed(expected, dtype).astype("float32")), f"{dtype} at {start}"
+
+    @rule("RT-14")
+    def test_a_compiled_step_computes_the_same(self, runtime: Runtime, model: Any) -> None:
+        """`compile_step` binds a step that computes what the step does, in each of many calls, of any shape.
+
+        It has the weights that the model has when it is bound. So does the step that `pack` makes of it.
+        """
+        compiled = runtime.compile_step(model, lambda inputs, state: _step(model, inputs, state))
+        draws = np.random.default_rng(0)
+        for is_packed in (False, True, False):
+            for variable in model.weights:
+                variable.assign(variable.numpy() + 0.3)
+            program = runtime.pack(compiled) if is_packed else compiled
+            for rows in (2, 3):
+                bound, state = program(), (keras.ops.zeros((rows, 1, 8, 3)), keras.ops.zeros((rows, 1)))
+                kept = [np.zeros((rows, 1, 8, 3)), np.zeros((rows, 1))]
+                for slot in range(6):
+                    data = draws.normal(size=(rows, 1, 4)).astype("float32")
+                    inputs = {"data": data, "slot": np.array(slot, "int32")}
+                    outputs, state = bound(keras.tree.map_structure(keras.ops.convert_to_tensor, inputs), state)
+                    expected = arrays_of(model(data, training=False))
+                    (states,) = expected.values()
+                    kept[0][:, 0, slot], kept[1] = states[:, 0], kept[1] + states.sum(axis=(1, 2))[:, None]
+                    found = {"sums": outputs["sums"], "slots": state[0], "total": state[1]}
+                    wanted = {"sums": states.sum(axis=1), "slots": kept[0], "total": kept[1]}
+                    gap = largest_difference({name: _wide(value) for name, value in found.items()}, wanted)
+                    assert gap <= 10 * _tolerance(runtime), f"call {slot} with {rows} rows differs by {gap:.2g}"
+
+
+def _step(model: Any, inputs: Any, state: Any) -> Any:
+    """A step that writes what a model computes into slots, and adds it to a total."""
+    slots, total = state
+    states = model(inputs["data"], training=False)
+    slots = vertebra.use().write_slots(slots, inputs["slot"], states[:, None])
+    sums = keras.ops.sum(states, axis=1)
+    return {"sums": sums}, (slots, total + keras.ops.sum(sums, axis=1, keepdims=True))
+
 
 def _mapped(path: Path) -> mmap.mmap:
     """Writes ones into a file, and maps it as weights are mapped."""
