@@ -29,8 +29,7 @@ MODELS = {
     "gemma": SIZES | {"model_type": "gemma"},
     "gemma2": SIZES | CAPS | MIXED | UNTIED | {"model_type": "gemma2", "query_pre_attn_scalar": 8, "sliding_window": 9},
     "gemma3": SIZES | MIXED | UNTIED | {"model_type": "gemma3_text", "query_pre_attn_scalar": 8, "sliding_window": 9},
-    "llama": SIZES
-    | {"model_type": "llama", "rope_parameters": LLAMA3 | {"original_max_position_embeddings": 24}},
+    "llama": SIZES | {"model_type": "llama", "rope_parameters": LLAMA3 | {"original_max_position_embeddings": 24}},
     "mistral": SIZES | {"model_type": "mistral", "sliding_window": 9},
     "mistral, yarn": SIZES | {"model_type": "mistral", "sliding_window": None, "rope_parameters": YARN},
     "qwen2": SIZES | SLIDING | {"model_type": "qwen2"},

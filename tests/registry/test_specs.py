@@ -150,7 +150,7 @@ def test_digests_of_sources_are_accepted(algorithm, digits):
     "arguments", [(0, 4), (2, -1), (2, 4, 0), (True, 4), (2.0, 4), (2, None), (2, 4, "5")], ids=str
 )
 def test_the_sizes_of_a_cache_are_ints_above_0(arguments):
-    with pytest.raises(TypeError, match="CacheLayer: (heads|width|window)=.*, expected an int above 0"):
+    with pytest.raises(TypeError, match=r"CacheLayer: (heads|width|window)=.*, expected an int above 0"):
         CacheLayer(*arguments)
 
 

@@ -346,5 +346,5 @@ def test_options_of_a_model_are_defaults(decoder):  # noqa: F811
     model.generation_options = GenerationOptions(max_new_tokens=3)
     assert len(model.generate(PROMPTS[0], strip_prompt=True)) == 3
     assert len(model.generate(PROMPTS[0], len(PROMPTS[0]) + 5, strip_prompt=True)) == 5
-    with pytest.raises(ArgumentError, match="generation_options={}, expected a GenerationOptions"):
+    with pytest.raises(ArgumentError, match=r"generation_options=\{\}, expected a GenerationOptions"):
         model.generation_options = {}

@@ -10,6 +10,7 @@ from .conftest import BACKBONES, PROMPTS, SAMPLING, VOCABULARY, answers, assert_
 
 pytestmark = pytest.mark.keras
 
+
 @pytest.mark.parametrize("name", BACKBONES)
 def test_greedy_tokens_are_the_most_probable_ones(name, shared):
     """Of prompts of different lengths, past the windows of sliding layers."""
