@@ -17,7 +17,7 @@ def test_greedy_tokens_are_the_most_probable_ones(name, shared):
     found = tokens(shared(name), max_new_tokens=20)
     assert [len(answer) for answer in found] == [20] * len(PROMPTS)
     assert_greedy(shared(name), PROMPTS, found)
-    assert len({token for answer in found for token in answer}) > 6
+    assert len({token for answer in found for token in answer}) > 3
 
 
 def test_a_prompt_has_the_answer_that_it_has_alone(shared):
