@@ -133,7 +133,7 @@ def test_messages_that_hold_themselves_are_refused():
         {"tools": [len]},
         {"documents": ["x"]},
         {"add_generation_prompt": 1},
-        {"mine": object()},
+        {"mine": {1, 2}},
     ],
     ids=str,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,9 +83,9 @@ class Generator:
         """Computes tokens that prompts begin with; None if the architecture has no cache."""
         if self._steps.layers is None:
             return None
-        session = Session(self._steps, [ids], 0, adapter, keeps_all=True)
-        session.start()
-        return session.prefix()
+        with closing(Session(self._steps, [ids], 0, adapter, keeps_all=True)) as session:
+            session.start()
+            return session.prefix()
 
     # === One batch ===
 
@@ -98,23 +99,25 @@ class Generator:
 
     def _run(self, request: Request, sampler: Sampler, tracker: Tracker) -> Iterator[Piece]:
         options, most = request.options, int(max(self._most_new(request)))
-        if options.method == "contrastive search":
-            loop: Any = ContrastiveLoop(self._session(request, most, has_states=True), options, request.prompts)
-        else:
-            numbers = np.asarray(request.indices if request.numbers is None else request.numbers) * options.n
-            loop = Loop(self._session(request, most), options, request.prompts, numbers.tolist(), sampler)
-        for step in loop.steps():
-            pieces, ended = tracker.add(step.rows, step.tokens, step.log_probs)
-            loop.end(ended)
-            yield from pieces
+        is_contrastive = options.method == "contrastive search"
+        with closing(self._session(request, most, has_states=is_contrastive)) as session:
+            if is_contrastive:
+                loop: Any = ContrastiveLoop(session, options, request.prompts)
+            else:
+                numbers = np.asarray(request.indices if request.numbers is None else request.numbers) * options.n
+                loop = Loop(session, options, request.prompts, numbers.tolist(), sampler)
+            for step in loop.steps():
+                pieces, ended = tracker.add(step.rows, step.tokens, step.log_probs)
+                loop.end(ended)
+                yield from pieces
 
     def _best_beams(self, request: Request) -> list[list[Answer]]:
         most, room = self._most_new(request), self._room(request)
         tokenizer, options = self._task.tokenizer, request.options
         strings = options.stop_strings
         is_stopped = StopStringCheck(tokenizer, strings) if strings and tokenizer is not None else None
-        session = self._session(request, int(max(most)))
-        beams = search_beams(session, options, request.prompts, most, is_stopped)
+        with closing(self._session(request, int(max(most)))) as session:
+            beams = search_beams(session, options, request.prompts, most, is_stopped)
         found: list[list[Answer]] = []
         for prompt, answers in enumerate(beams):
             count = len(answers)

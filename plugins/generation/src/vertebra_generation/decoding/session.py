@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from vertebra import CacheLayout, layers
+from vertebra_generation.decoding.adapters import AdapterChoice
 from vertebra_generation.decoding.prefix import Prefix
 from vertebra_generation.decoding.steps import Steps
 
@@ -48,7 +48,7 @@ class Session:
         keeps_all: bool = False,
     ) -> None:
         self._steps, self._prompts, self._has_states, self._prefix = steps, prompts, has_states, prefix
-        self._adapters = list(adapters) if isinstance(adapters, list | tuple) else adapters
+        self._choice = AdapterChoice(steps.task, adapters)
         self._slot = 0 if prefix is None else prefix.slots
         before = 0 if prefix is None else prefix.length
         lengths = [len(prompt) for prompt in prompts]
@@ -95,8 +95,11 @@ class Session:
             *(tuple(ops.take(tensor, numbers, axis=0) for tensor in tensors) for tensors in self._cache)
         )
         self._next, self._bound = self._next[numbers], None
-        if isinstance(self._adapters, list):
-            self._adapters = [self._adapters[number] for number in numbers]
+        self._choice = self._choice.of_rows(numbers.tolist())
+
+    def close(self) -> None:
+        """Ends the choice of adapters."""
+        self._choice.close()
 
     def prefix(self) -> Prefix:
         """Returns the tokens of the first sequence for later sessions; this one ends."""
@@ -105,18 +108,15 @@ class Session:
     def _step(self, ids: Array, positions: Array, *, is_first: bool) -> Outputs:
         self._make_room(ids.shape[1])
         inputs = {"token_ids": ids, "positions": positions, "slot": np.asarray(self._slot, "int32")}
-        with self._chosen_adapters():
-            step = self._bound
-            if step is None:
-                step = self._steps.bound(self._layout, is_first=is_first, has_states=self._has_states)
-                # Adapters that are chosen for rows are variables of one call.
-                self._bound = None if is_first or ids.shape[1] > 1 or self._adapters is not None else step
-            outputs, self._cache = step(inputs, self._cache)
+        outputs, self._cache = self._choice.run(lambda: self._bound_step(is_first)(inputs, self._cache))
         self._slot += ids.shape[1]
         return {name: np.asarray(ops.convert_to_numpy(value)) for name, value in outputs.items()}
 
-    def _chosen_adapters(self) -> Any:
-        return contextlib.nullcontext() if self._adapters is None else self._steps.task.lora_rows(self._adapters)
+    def _bound_step(self, is_first: bool) -> Any:
+        if self._bound is None or is_first:
+            self._bound = self._steps.bound(self._layout, is_first=is_first, has_states=self._has_states)
+        step, self._bound = self._bound, None if is_first else self._bound
+        return step
 
     def _make_room(self, tokens: int) -> None:
         """Lets the cache grow if it has no slots for more tokens."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from keras import ops
 
 import vertebra
 from vertebra import CacheLayout
+from vertebra_generation.decoding.adapters import AdapterChoice
 from vertebra_generation.decoding.session import Array, Outputs, context_of
 from vertebra_generation.decoding.steps import Steps
 
@@ -29,7 +29,7 @@ class UncachedSession:
         self, steps: Steps, prompts: Sequence[Sequence[int]], adapters: Any = None, has_states: bool = False
     ) -> None:
         self._steps, self._has_states = steps, has_states
-        self._adapters = list(adapters) if isinstance(adapters, list | tuple) else adapters
+        self._choice = AdapterChoice(steps.task, adapters)
         self._ids = [list(prompt) for prompt in prompts]
         self._most = context_of(steps.task)
         self._program = vertebra.compile(steps.task.backbone)
@@ -65,8 +65,11 @@ class UncachedSession:
         """Continues with other rows, as `Session.select`."""
         numbers = np.asarray(rows).tolist()
         self._ids = [list(self._ids[number]) for number in numbers]
-        if isinstance(self._adapters, list):
-            self._adapters = [self._adapters[number] for number in numbers]
+        self._choice = self._choice.of_rows(numbers)
+
+    def close(self) -> None:
+        """Ends the choice of adapters, as `Session.close`."""
+        self._choice.close()
 
     def _states(self) -> tuple[Array, Array]:
         lengths = np.array([len(ids) for ids in self._ids])
@@ -74,9 +77,7 @@ class UncachedSession:
         ids, mask = np.zeros(shape, "int32"), np.zeros(shape, "int32")
         for row, found in enumerate(self._ids):
             ids[row, : len(found)], mask[row, : len(found)] = found, 1
-        chosen = contextlib.nullcontext() if self._adapters is None else self._steps.task.lora_rows(self._adapters)
-        with chosen:
-            states = self._program({"token_ids": ids, "padding_mask": mask})
+        states = self._choice.run(lambda: self._program({"token_ids": ids, "padding_mask": mask}))
         return np.asarray(ops.convert_to_numpy(ops.cast(states, "float32"))), lengths
 
     def _outputs(self, states: Array, lengths: Array) -> Outputs:
