@@ -14,6 +14,7 @@ import pytest
 
 import vertebra
 from pages import files, page
+from vertebra._configuration.settings import settings
 from vertebra._discovery import catalog, plugins
 from vertebra.errors import PresetConfigError
 
@@ -32,12 +33,16 @@ sys.path.remove(FOLDER.name)
 
 @pytest.fixture(scope="module", autouse=True)
 def added():
-    """The package, added as a plugin."""
+    """The package, added as a plugin that is preferred to vertebra-llama, as the page says."""
     sys.path.insert(0, FOLDER.name)
     package = importlib.import_module("acme_llama")
-    vertebra.add_plugin(package, "acme-llama")
-    yield package
-    vertebra.remove_plugin("acme-llama")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VERTEBRA_PREFER", "acme-llama*")  # new processes add it later
+        settings.cache_clear()
+        vertebra.add_plugin(package, "acme-llama")
+        yield package
+        vertebra.remove_plugin("acme-llama")
+    settings.cache_clear()
     sys.path.remove(FOLDER.name)
     plugins.registry.cache_clear()
     catalog.clear_catalog()
