@@ -67,3 +67,10 @@ def test_options_that_are_set_are_written(make, tmp_path):
     assert again.generation_options == lm.generation_options
     with pytest.raises(ArgumentError, match="a GenerationOptions"):
         lm.generation_options = {"max_new_tokens": 4}
+
+
+def test_an_empty_prompt_begins_with_the_start_token_of_the_config(saved, make):
+    lm = saved({"bos_token_id": 7, "max_new_tokens": 4})
+    found, expected = (lm.generate(prompt, stop_token_ids=None, details=True).token_ids for prompt in ("", [7]))
+    assert found == expected
+    assert lm.start_token_id == 7 != make().start_token_id

@@ -39,6 +39,15 @@ class GenerationDefaults:
         config = self._generation_config.with_options(options)
         self.__dict__.update(_generation_config=config, _has_own_options=True)
 
+    @property
+    def start_token_id(self) -> int | None:
+        """The id of the token that an empty prompt begins with: the generation config's, or the tokenizer's.
+
+        It is the tokenizer's end token if there is no other, as of GPT-2, whose one special token is both.
+        """
+        found = (self._generation_config.bos_token, *(_id(self.tokenizer, role) for role in ("start", "end")))
+        return next((token for token in found if token is not None), None)
+
     def read_files(self, files: PresetFiles) -> None:
         """Reads the generation config of a preset."""
         super().read_files(files)  # type: ignore[misc]
@@ -53,3 +62,8 @@ class GenerationDefaults:
         if not self._has_own_options:
             return files
         return {**files, FILE: json.dumps(self._generation_config.to_json(), indent=2).encode()}
+
+
+def _id(tokenizer: Any, role: str) -> int | None:
+    found: int | None = getattr(tokenizer, f"{role}_token_id", None)
+    return found

@@ -38,6 +38,7 @@ class TextGeneration:
     backbone: Any
     lora_rows: Any
     generation_options: GenerationOptions
+    start_token_id: int | None
     _generator: Generator | None
 
     def generate(
@@ -212,9 +213,7 @@ class TextGeneration:
 
     def _prompts(self, inputs: Any, *, is_continued: bool = False) -> Prompts:
         tokenizer = self.tokenizer
-        start = None if is_continued else getattr(tokenizer, "start_token_id", None)
-        if start is None and not is_continued:
-            start = getattr(tokenizer, "end_token_id", None)  # as GPT-2, whose one special token is both
+        start = None if is_continued else self.start_token_id
         return prompts_of(inputs, tokenizer, self.render_chat, start)
 
     def _check_ids(self, prompts: Sequence[Sequence[int]]) -> None:

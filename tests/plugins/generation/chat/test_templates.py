@@ -9,7 +9,7 @@ from chat_templates import CONVERSATIONS, TEMPLATES, say
 from vertebra import open_files
 from vertebra.errors import ArgumentError, PresetConfigError
 from vertebra_generation.chat.errors import ChatTemplateError, NoChatTemplateError
-from vertebra_generation.chat.templates import ChatTemplates, special_tokens_of, token_mask
+from vertebra_generation.chat.templates import ChatTemplates, special_tokens_of
 
 HELLO = [say("user", "Hello")]
 
@@ -196,12 +196,6 @@ def test_spans_that_are_not_known_are_refused():
     changing = "{% for m in messages %}{{ m.content if loop.last else '…' }}{% endfor %}"
     with pytest.raises(ChatTemplateError, match=r"it writes messages\[1\] otherwise when other messages follow"):
         templates(changing).render_with_spans([*HELLO, say("assistant", "a"), say("user", "b")])
-
-
-def test_tokens_of_spans_are_marked():
-    offsets = [(0, 0), (0, 2), (2, 5), (5, 5), (5, 6), (6, 9)]
-    assert token_mask(np.array(offsets), [(3, 6), (8, 9)]).tolist() == [0, 0, 1, 1, 1, 1]
-    assert token_mask(offsets, []).tolist() == [0] * 6
 
 
 def test_the_time_can_be_given():

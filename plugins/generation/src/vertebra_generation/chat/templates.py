@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-
 from vertebra import PresetFiles
 from vertebra.errors import ArgumentError, PresetConfigError, close_names
 from vertebra_generation.chat import inputs
@@ -179,26 +177,6 @@ class ChatTemplates:
 def special_tokens_of(tokenizer: Any) -> dict[str, str]:
     """Returns the special tokens of a `vertebra_text` tokenizer under the names that templates use."""
     return {f"{role}_token": str(token) for role, token in getattr(tokenizer, "special", {}).items()}
-
-
-def token_mask(offsets: Any, spans: Sequence[tuple[int, int]]) -> Any:
-    """Returns which tokens belong to spans of a text, from the first to the last one that has a character of a span.
-
-    Args:
-        offsets: Begin and end of each token in the text, in characters, shape (length, 2), as a tokenizer returns them
-            with `return_offsets_mapping`; equal for tokens without text.
-        spans: Begins and ends, in characters.
-
-    Returns:
-        int32, shape (length,): 1 for tokens of a span, 0 for others.
-    """
-    begins, ends = np.asarray(offsets).T
-    mask = np.zeros(len(begins), "int32")
-    for begin, end in spans:
-        inside = np.flatnonzero((begins < end) & (ends > begin) & (begins < ends))
-        if len(inside):
-            mask[inside[0] : inside[-1] + 1] = 1
-    return mask
 
 
 def _of_config(given: Any) -> dict[str, str]:
