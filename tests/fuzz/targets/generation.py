@@ -73,7 +73,7 @@ def config(folder: Path) -> Iterator[Read]:
     def read(data: bytes) -> None:
         path.write_bytes(data)
         found = GenerationConfig.read(files)
-        json.dumps([found.to_json(), found.pad_token, found.bos_token])
+        json.dumps([found.to_json(), found.bos_token])
 
     yield read
 

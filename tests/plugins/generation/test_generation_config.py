@@ -27,7 +27,7 @@ def test_fields_become_options_and_others_stay():
     config = GenerationConfig.of(LLAMA)
     expected = GenerationOptions(do_sample=True, stop_tokens=[128001, 128008], temperature=0.6, top_p=0.9)
     assert config.options == expected
-    assert (config.bos_token, config.pad_token, config.notes) == (128000, None, ())
+    assert (config.bos_token, config.notes) == (128000, ())
     assert config.to_json() == LLAMA
 
 
@@ -86,8 +86,8 @@ def test_fields_without_effect_are_noted(document, words):
 
 def test_neutral_fields_are_not_noted():
     neutral = {"typical_p": 1.0, "min_length": 0, "suppress_tokens": [], "early_stopping": False, "penalty_alpha": 0.0}
-    config = GenerationConfig.of(neutral | {"top_k": None, "pad_token_id": -1, "eos_token_id": -1})
-    assert (config.notes, config.options, config.pad_token) == ((), GenerationOptions(), None)
+    config = GenerationConfig.of(neutral | {"top_k": None, "bos_token_id": -1, "eos_token_id": -1})
+    assert (config.notes, config.options, config.bos_token) == ((), GenerationOptions(), None)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +111,6 @@ def test_configs_are_read_from_presets(tmp_path):
     assert GenerationConfig.read(open_files(tmp_path)) == GenerationConfig()
     (tmp_path / "generation_config.json").write_text(json.dumps(LLAMA))
     assert GenerationConfig.read(open_files(tmp_path)).document == LLAMA
-    (tmp_path / "generation_config.json").write_text('{"pad_token_id": "x"}')
-    with pytest.raises(PresetConfigError, match="pad_token_id='x', expected a token id"):
-        _ = GenerationConfig.read(open_files(tmp_path)).pad_token
+    (tmp_path / "generation_config.json").write_text('{"bos_token_id": "x"}')
+    with pytest.raises(PresetConfigError, match="bos_token_id='x', expected a token id"):
+        _ = GenerationConfig.read(open_files(tmp_path)).bos_token

@@ -56,11 +56,6 @@ class GenerationConfig:
     """Sentences on fields that have no effect."""
 
     @property
-    def pad_token(self) -> int | None:
-        """The id of the token that fills up short rows."""
-        return self._token("pad_token_id")
-
-    @property
     def bos_token(self) -> int | None:
         """The id of the token that begins a text."""
         return self._token("bos_token_id")
