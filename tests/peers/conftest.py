@@ -200,6 +200,7 @@ def build():
 def agree(inputs_of):
     """Asserts that outputs are equal at all positions that are not padding.
 
+    The tolerance is a share of the largest value, and at least that of 1: processors differ in how they sum.
     Outputs that only one side has are not compared; the pooled output is that of the first token.
     """
     import numpy as np
@@ -209,6 +210,7 @@ def agree(inputs_of):
         assert "sequence_output" in ours.keys() & theirs.keys()
         for name in ours.keys() & theirs.keys():
             rows = valid[:, 0] if name == "pooled_output" else valid
-            assert np.abs(ours[name] - np.array(theirs[name]))[rows].max() <= tolerance, name
+            expected = np.array(theirs[name])[rows]
+            assert np.abs(ours[name][rows] - expected).max() <= tolerance * max(1, np.abs(expected).max()), name
 
     return check
