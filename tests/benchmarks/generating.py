@@ -15,6 +15,8 @@ from turns import Waiting, waiting
 
 HERE = Path(__file__).parent
 BATCHES, TOKENS = (1, 8), 128
+WARM_UPS = {"all": 1, "first": 5}
+"""Calls before those that are measured: Vertebra compiles a prompt's pass on torch when there were a few."""
 BYTES = {"float32": 4, "bfloat16": 2}
 """Bytes of a number in each dtype."""
 OF_TRANSFORMERS, OF_KERASHUB = 1.5, {"torch": 4.0, "jax": 1.2}
@@ -91,13 +93,13 @@ def times_of(commands: Mapping[str, Sequence[str]], runs: int, tokens: int) -> d
                 for title in commands
                 for way in (("all",) if title in WITHOUT_FIRST else ("all", "first"))
             }
-            warm = {key: ask() for key, ask in asks.items()}
+            warm = {key: [ask() for _ in range(WARM_UPS[key[1]])] for key, ask in asks.items()}
             turns = in_turn(
                 runs, **{" ".join(key): ask for key, ask in asks.items()}, bandwidth=processes[BANDWIDTH].ask
             )
             found[batch] = {
                 title: {way: turns[f"{title} {way}"] for name, way in asks if name == title}
-                | {"warm-up": [warm[title, "all"]], BANDWIDTH: turns[BANDWIDTH]}
+                | {"warm-up": warm[title, "all"], BANDWIDTH: turns[BANDWIDTH]}
                 for title in commands
             }
     return found

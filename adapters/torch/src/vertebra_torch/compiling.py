@@ -114,7 +114,7 @@ class BoundFunction:
         tensors += [variable.value for variable in self._chosen]
         with torch.no_grad():
             forward = _flat(self._function, arguments, len(leaves), self._chosen)
-            if self._graphs.count_call() <= self._untraced:
+            if self._graphs.count_call(tensors) <= self._untraced:
                 return forward(*tensors)
             graph = self._graphs.graph(structure, forward, tensors, for_all_shapes=self._for_all_shapes)
             outputs = graph.fused.call(*tensors, *self._packed(graph))
@@ -137,10 +137,13 @@ class Graphs:
         self._by_shape: dict[Any, tracing.Graph] = {}
         self._traced: dict[Any, list[tracing.Graph]] = {}
         self._calls = 0
+        self._untraced: set[Any] = set()
 
-    def count_call(self) -> int:
-        """Counts a call; returns the number of calls so far."""
+    def count_call(self, tensors: Sequence[torch.Tensor]) -> int:
+        """Counts a call, and notes its shapes if nothing is traced yet; returns the number of calls so far."""
         self._calls += 1
+        if not self._traced:
+            self._untraced.add(tuple(tensor.shape for tensor in tensors))
         return self._calls
 
     def graph(
@@ -158,7 +161,8 @@ class Graphs:
                     traced = self._traced.setdefault(key, [])
                     graph = next((graph for graph in traced if graph.accepts(tensors)), None)
                     if graph is None:
-                        graph = tracing.trace(forward, tensors, for_all_shapes=for_all_shapes or bool(traced))
+                        several = for_all_shapes or bool(traced) or len(self._untraced) > 1
+                        graph = tracing.trace(forward, tensors, for_all_shapes=several)
                         traced.append(graph)
                     self._by_shape[shapes] = graph
         return self._by_shape[shapes]
