@@ -29,11 +29,13 @@ def mesh_axes(sizes: Mapping[str, int], parallel: Parallel = None) -> tuple[Mesh
             name: `data` for `batch`, `data`, `dp`; `fsdp`; `tensor` for `model`, `tensor`, `tp`.
 
     Raises:
-        MeshError: an axis has no known use, or two axes are `tensor`.
+        MeshError: an axis has no device or no known use, or two axes are `tensor`.
     """
     uses = _uses_by_name(tuple(sizes), parallel)
     found = []
     for name, size in sizes.items():
+        if size < 1:
+            raise MeshError(f"its axis {name!r} has {size} devices", "Each axis needs at least one")
         use = uses.get(name) or _USE_OF.get(name.lower())
         if use not in PARALLEL:
             raise MeshError(_unknown(name, use), f'Pass parallel={{"{name}": …}} with {", ".join(PARALLEL)}')
@@ -50,10 +52,12 @@ def _uses_by_name(names: Sequence[str], parallel: Parallel) -> Mapping[str, Any]
     if isinstance(parallel, str):
         parallel = [parallel]
     if isinstance(parallel, Mapping):
-        others = parallel.keys() - set(names)
+        others = [name for name in parallel if name not in names]
         if others:
-            raise MeshError(f"it has no axis {sorted(others)[0]!r}", f"Its axes are {', '.join(names)}")
+            raise MeshError(f"it has no axis {others[0]!r}", f"Its axes are {', '.join(names)}")
         return parallel
+    if not isinstance(parallel, Sequence):
+        raise MeshError(f"parallel={parallel!r} names no uses", f"Name one of {', '.join(PARALLEL)} for each axis")
     if len(parallel) != len(names):
         problem = f"it has {len(names)} axes, and parallel names {len(parallel)} uses"
         raise MeshError(problem, f"Name one of {', '.join(PARALLEL)} for each of {', '.join(names)}")

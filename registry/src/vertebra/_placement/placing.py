@@ -92,6 +92,8 @@ def _by_layout(name: str, shape: Shape, axis: MeshAxis, layout: Layout) -> tuple
 
 
 def _axis_of(rule: LayoutRule, leaf: str, rank: int) -> int | None:
+    if rank == 0:
+        return None  # such as the scale of a whole tensor
     if rule.split == "vocabulary":
         return rank - 1 if leaf.startswith(_UNTIED) else 0
     if rule.split == "columns":

@@ -38,7 +38,7 @@ class LayoutRule:
         valid = isinstance(self.layers, tuple) and self.layers and all(isinstance(glob, str) for glob in self.layers)
         if not valid:
             raise TypeError(f"LayoutRule {self.role}: layers={self.layers!r}, expected a tuple of globs")
-        if self.split not in SPLITS:
+        if not isinstance(self.split, str) or self.split not in SPLITS:
             raise TypeError(f"LayoutRule {self.role}: split={self.split!r}, expected {', '.join(SPLITS)}")
         if not isinstance(self.role, str) or not isinstance(self.units, str):
             raise TypeError(f"LayoutRule: role={self.role!r}, units={self.units!r}, expected names")
