@@ -10,10 +10,15 @@ _LLAMA = {
     "rope_max_wavelength": 500_000.0,
     "layer_norm_epsilon": 1e-5,
     "max_sequence_length": 131_072,
+    "head_dim": None,
+    "tie_word_embeddings": False,
+    "sliding_window": None,
+    "layer_types": None,
 }
 LLAMAS = {
     "llama-70b": _LLAMA | {"num_layers": 80, "hidden_dim": 8192, "intermediate_dim": 28_672, "num_query_heads": 64},
-    "llama-405b": _LLAMA | {"num_layers": 126, "hidden_dim": 16_384, "intermediate_dim": 53_248}
+    "llama-405b": _LLAMA
+    | {"num_layers": 126, "hidden_dim": 16_384, "intermediate_dim": 53_248}
     | {"num_query_heads": 128},
 }
 """The arguments, from the public configs of Llama 3.1 70B and 405B."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,12 +43,12 @@ def devices_request(args: argparse.Namespace) -> DevicesRequest | None:
         ArgumentError: a value is out of range.
     """
     if args.devices is None:
-        for name in (name for name in _ONLY if getattr(args, name)):
+        for name in (name for name in _ONLY if getattr(args, name) is not None and getattr(args, name) is not False):
             args.parser.error(f"--{name.replace('_', '-')} is for --devices")
         return None
     _check_pairs(args)
-    if args.memory is not None and not 1 <= args.memory < math.inf:
-        raise ArgumentError("vertebra plan", "--memory", args.memory, "at least one byte")
+    if args.memory is not None and not 1 <= args.memory < 2**63:
+        raise ArgumentError("vertebra plan", "--memory", args.memory, "at least one byte, and less than 8 EiB")
     return DevicesRequest(
         devices=args.devices,
         mesh=None if args.mesh is None else parse_mesh(args.mesh),
@@ -67,8 +66,8 @@ def devices_request(args: argparse.Namespace) -> DevicesRequest | None:
 def _check_pairs(args: argparse.Namespace) -> None:
     if args.parallel is not None and args.mesh is None:
         args.parser.error("--parallel is for --mesh")
-    for name in (name for name in ("length", "recompute") if getattr(args, name) and args.train is None):
-        args.parser.error(f"--{name} is for --train")
+    if args.train is None and (args.length is not None or args.recompute):
+        args.parser.error(f"--{'recompute' if args.length is None else 'length'} is for --train")
     if args.lora_rank is not None and args.train != "lora":
         args.parser.error("--lora-rank with --devices is for --train lora")
     if args.train is not None and args.generate:
@@ -130,9 +129,12 @@ def _verdict(plan: DevicesPlan) -> str:
         return "The memory of a device is unknown: --memory 80GB says which mesh fits."
     if plan.first_fit is not None:
         return f"It fits on {mesh_text(plan.meshes[plan.first_fit].axes)}."
+    if any(mesh.fits is None for mesh in plan.meshes):
+        return "Whether it fits depends on the activations, which are not known."
     if plan.others:
         return f"It does not fit. It fits on {', '.join(mesh_text(mesh.axes) for mesh in plan.others)}:"
-    return f"It does not fit on any mesh of fsdp and tensor parallelism of {plan.devices:,} devices."
+    remedy = " With --recompute, there are fewer activations." if plan.train and not plan.recompute else ""
+    return f"It does not fit on any mesh of fsdp and tensor parallelism of {plan.devices:,} devices.{remedy}"
 
 
 def _assumptions(plan: DevicesPlan) -> list[str]:
@@ -142,7 +144,9 @@ def _assumptions(plan: DevicesPlan) -> list[str]:
     if any(mesh.gathered for mesh in plan.meshes):
         layers = "the two largest layers at once" + (", and a gradient of one" if plan.train == "full" else "")
         lines.append(f"Gathered: fsdp has the weights of {layers}.")
-    if plan.train:
+    if plan.train is None:
+        lines.append("Activations take additional memory, which depends on the batch.")
+    else:
         known = next((mesh for mesh in plan.meshes if mesh.activations is not None and not mesh.problem), None)
         if known is None:
             lines.append("Activations take additional memory, which is not known without a layout.")
