@@ -1,0 +1,112 @@
+"""The weights of a plan: shapes from headers equal those of a build, and planned bytes those of arrays on devices."""
+
+import importlib.util
+import json
+
+import pytest
+
+import vertebra
+from vertebra import LoraConfig
+from vertebra._formats.registry import read_description
+from vertebra._presets.plans.weights import declared_lora_parameters, stored_weights, whole_shapes
+from vertebra._resolve.consistent_read import read_consistently
+from vertebra._weights.layer_paths import weight_names
+
+pytestmark = pytest.mark.keras(once=True)
+
+BERT = {"vocabulary_size": 96, "num_layers": 2, "num_heads": 4, "hidden_dim": 32, "intermediate_dim": 64}
+DECODER = {
+    "vocabulary_size": 96,
+    "num_layers": 2,
+    "num_query_heads": 8,
+    "num_key_value_heads": 4,
+    "hidden_dim": 32,
+    "intermediate_dim": 64,
+}
+MODELS = {
+    "BertBackbone": BERT | {"max_sequence_length": 16},
+    "GPT2Backbone": BERT | {"max_sequence_length": 16},
+    "GemmaBackbone": DECODER | {"head_dim": 8},
+    "LlamaBackbone": DECODER,
+}
+"""Architectures with different layouts: encoder, fused tensors, grouped heads, a head of its own."""
+FORMATS = ("native", "transformers", "kerashub")
+
+
+def opened(folder):
+    return read_consistently(str(folder), lambda folder: read_description(folder).open_headers())
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def saved(request, tmp_path_factory):
+    """A small backbone, and the folder of its presets by format."""
+    backbone = getattr(vertebra.models, request.param)(**MODELS[request.param])
+    folder = tmp_path_factory.mktemp("presets")
+    for name in FORMATS:
+        backbone.save_to_preset(folder / name, format=name)
+    return backbone, folder
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_headers_tell_the_shape_of_each_weight(saved, name):
+    backbone, folder = saved
+    preset = opened(folder / name)
+    weights = stored_weights(preset, preset.backbone_tensors().rules, None)
+    built = {name: tuple(weight.shape) for name, weight in weight_names(backbone).items()}
+    assert {name: weight.shape for name, weight in weights.items()} == built
+    assert whole_shapes(weights, preset.description, preset) == built
+    stored = sum(entry.size for entry in preset.backbone_tensors().own.values())
+    assert sum(weight.stored for weight in weights.values()) == stored
+
+
+def test_an_adapter_has_the_parameters_that_attaching_it_adds(saved):
+    backbone, _ = saved
+    shapes = {name: tuple(weight.shape) for name, weight in weight_names(backbone).items()}
+    declared = declared_lora_parameters(type(backbone).__name__, shapes, LoraConfig(4))
+    assert declared == backbone.merged_copy().enable_lora(4).parameters_added
+
+
+ON_DEVICES = """
+import json, os, sys
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+import jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+import numpy as np
+import vertebra
+from vertebra._discovery.catalog import BACKBONES, catalog
+from vertebra._placement.axes import mesh_axes
+from vertebra._placement.placing import Layout, place
+from vertebra._presets.plan import plan_preset
+from vertebra._presets.plans.devices import DevicesRequest
+from vertebra._weights.layer_paths import weight_names
+
+differing = []
+for folder in sys.argv[1:]:
+    backbone = vertebra.Backbone.from_preset(folder)
+    weights = {name: np.asarray(weight.value) for name, weight in weight_names(backbone).items()}
+    spec = catalog(BACKBONES).lookup(type(backbone).__name__).value
+    layout = Layout(spec.name, spec.layout, backbone.constructor_config())
+    for fsdp, tensor in [(8, 1), (4, 2), (2, 4)]:
+        mesh = Mesh(np.array(jax.devices()).reshape(fsdp, tensor), ("fsdp", "tensor"))
+        placement = place({n: w.shape for n, w in weights.items()}, mesh_axes(dict(mesh.shape)), layout)
+        held = dict.fromkeys(jax.devices(), 0)
+        for name, weight in weights.items():
+            sharding = NamedSharding(mesh, PartitionSpec(*placement.weights[name].divided))
+            array = jax.make_array_from_callback(weight.shape, sharding, lambda index, whole=weight: whole[index])
+            for shard in array.addressable_shards:
+                held[shard.device] += shard.data.nbytes
+        planned = plan_preset(folder, devices=DevicesRequest(8, (fsdp, tensor))).devices.meshes[0]
+        if {planned.weights, planned.reads} != set(held.values()):
+            differing.append([folder, fsdp, tensor, planned.weights, planned.reads, sorted(held.values())])
+print(json.dumps(differing))
+"""
+
+
+def test_the_planned_bytes_are_those_of_arrays_on_devices(runtime, child, tmp_path):
+    """On eight virtual devices of JAX, whose arrays are divided by the same placement."""
+    if runtime == "torch" and importlib.util.find_spec("jax") is None:
+        pytest.skip("the arrays are those of JAX, which is not installed")
+    for name, arguments in MODELS.items():
+        getattr(vertebra.models, name)(**arguments).save_to_preset(tmp_path / name)
+    shown = child(ON_DEVICES, *(tmp_path / name for name in MODELS), on="jax")
+    assert json.loads(shown.splitlines()[-1]) == []
