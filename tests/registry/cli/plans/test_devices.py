@@ -5,9 +5,9 @@ import subprocess
 import sys
 
 import pytest
-from large_llamas import LLAMAS, llama_shapes, write_llama
 
 from checked_json import check
+from large_llamas import LLAMAS, llama_shapes, write_llama
 from vertebra.cli import main
 
 VECTORS = 2 * 80 * 8192 + 8192

@@ -86,7 +86,7 @@ def print_devices(plan: DevicesPlan) -> None:
     if plan.others:
         _print_meshes(plan.others, 0)
     if plan.replicated:
-        print_text("Weights that are not divided along each axis, and their bytes on each device:")
+        print_text("Weights that an axis of the mesh does not divide, and their bytes on each device:")
         rows = [
             {"weights": group.weights, "count": group.count, "bytes": bytes_text(group.bytes)}
             | {"along": group.along, "reason": group.reason}
