@@ -80,9 +80,9 @@ def test_a_cache_is_divided_among_the_devices(plan):
 
 
 def test_people_read_which_mesh_fits(text):
-    lines = text("--devices", "16", "--train", "lora", "--memory", "60GB")
+    lines = text("--devices", "16", "--train", "lora", "--memory", "70GB")
     assert lines[1] == (
-        "16 devices of 60.0 GB, bfloat16, training of an adapter, 16,384,000 parameters of the adapter, "
+        "16 devices of 70.0 GB, bfloat16, training of an adapter, 16,384,000 parameters of the adapter, "
         "1 sequence of 2,048 tokens in each part of the batch"
     )
     columns = ("mesh", "weights", "gathered", "gradients", "optimizer", "activations", "total", "reads", "fits")
@@ -96,7 +96,7 @@ def test_people_read_which_mesh_fits(text):
 
 
 def test_people_read_the_meshes_that_fit_if_theirs_does_not(text):
-    lines = text("--devices", "8", "--mesh", "8x1", "--train", "lora", "--memory", "60GB")
+    lines = text("--devices", "8", "--mesh", "8x1", "--train", "lora", "--memory", "75GB")
     assert lines[4] == "It does not fit. It fits on 4x2 (fsdp, tensor), 2x4 (fsdp, tensor), 1x8 (fsdp, tensor):"
     assert len([line for line in lines if line.startswith(("4x2", "2x4", "1x8"))]) == 3
 

@@ -1,4 +1,4 @@
-"""Activations: the bytes of Korthikanti et al. (arXiv:2205.05198), without dropout and with fused attention."""
+"""Activations: by the method of Korthikanti et al. (arXiv:2205.05198), and the tensors that torch keeps."""
 
 import pytest
 
@@ -34,10 +34,11 @@ B, S = 2, 16  # sequences and their tokens
 WORD = 2
 
 
-def placed(tensor=1, kernels=KERNELS, tables=("table/embeddings",)):
+def placed(tensor=1, kernels=KERNELS, tables=("table/embeddings",), vectors=()):
     shapes = {f"block_{n}/{name}/kernel": shape for n in range(LAYERS) for name, shape in kernels.items()}
     shapes |= {f"block_{n}/{name}/bias": shape[-1:] for n in range(LAYERS) for name, shape in kernels.items()}
     shapes |= {f"block_{n}/norm/scale": (H,) for n in range(LAYERS)}
+    shapes |= {f"block_{n}/{name}": shape for n in range(LAYERS) for name, shape in dict(vectors).items()}
     shapes |= {name: (H, TOKENS) if "reverse" in name else (TOKENS, H) for name in tables}
     axes = mesh_axes({"fsdp": 2, "tensor": tensor})
     return place(shapes, axes, Layout("SampleBackbone", RULES, ARGUMENTS)), rules_of(shapes, RULES)
@@ -48,15 +49,20 @@ def kept(*arguments, recompute=False, has_logits=False, **options):
     return activation_bytes(placement, rules, Tokens(B, S, WORD, recompute), has_logits)
 
 
+NORM = 2 * 4 * H  # two tensors of float32, of a norm by the root mean square
+BLOCK = WORD * 2 * H, WORD * (5 + 8) * H  # whole and divided numbers, in the compute dtype
+
+
 @pytest.mark.parametrize("tensor", [1, 2, 4, 8])
-def test_a_gpt_keeps_what_the_paper_says_without_masks_of_dropout(tensor):
-    """The paper has `s b h (10 + 24 / t)` bytes, of which two are masks of dropout, and scores."""
-    assert kept(tensor) == LAYERS * S * B * H * (8 + 24 // tensor)
+def test_the_inputs_of_layers_are_whole_and_the_parts_of_kernels_have_their_share(tensor):
+    whole, divided = BLOCK
+    assert kept(tensor) == S * B * LAYERS * (NORM + whole + divided // tensor)
 
 
 @pytest.mark.parametrize("tensor", [1, 8])
 def test_with_recomputation_blocks_keep_their_inputs_and_one_has_the_rest(tensor):
-    assert kept(tensor, recompute=True) == S * B * H * (LAYERS * 2 + 8 + 24 // tensor)
+    whole, divided = BLOCK
+    assert kept(tensor, recompute=True) == S * B * (LAYERS * WORD * H + NORM + whole + divided // tensor)
 
 
 def test_a_gate_is_kept_before_and_after_its_activation():
@@ -64,9 +70,21 @@ def test_a_gate_is_kept_before_and_after_its_activation():
     assert kept(2, kernels=gated) - kept(2) == LAYERS * S * B * WORD * 2 * 4 * H // 2
 
 
-def test_grouped_heads_keep_fewer_keys_and_values():
+def test_grouped_heads_are_repeated():
     grouped = KERNELS | {"key": (H, H // 2), "value": (H, H // 2)}
-    assert kept(1) - kept(1, kernels=grouped) == LAYERS * S * B * WORD * H
+    assert kept(1) == kept(1, kernels=grouped)
+
+
+def test_a_norm_with_a_bias_keeps_its_input_once_and_one_of_heads_has_the_width_of_the_queries():
+    of_means = {"norm/bias": (H,)}
+    assert kept(2) - kept(2, vectors=of_means) == LAYERS * S * B * 4 * H
+    of_heads = {"query_norm/scale": (H // HEADS,)}
+    assert kept(2, vectors=of_heads) - kept(2) == LAYERS * S * B * 2 * 4 * H // 2
+
+
+def test_a_block_without_attention_has_a_feed_forward_network_alone():
+    others = {"up": (H, 4 * H), "down": (4 * H, H)}
+    assert kept(2, kernels=others) == S * B * LAYERS * (NORM + WORD * (H + 8 * H // 2))
 
 
 @pytest.mark.parametrize("tables", [["table/embeddings"], ["table/embeddings", "table/reverse_embeddings"]])
@@ -92,4 +110,4 @@ def test_parts_are_those_of_tensor_parallelism_alone():
 
 def test_without_a_layout_nothing_is_known():
     placement, _ = placed()
-    assert activation_bytes(placement, {}, Tokens(B, S, WORD), False) == 0
+    assert activation_bytes(placement, {}, Tokens(B, S, WORD), False) == LAYERS * S * B * NORM

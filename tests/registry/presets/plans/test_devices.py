@@ -113,7 +113,7 @@ def test_a_head_is_whole_and_trained_in_both_cases(train):
 
 def test_activations_are_those_of_the_sequences_of_one_part_of_the_batch():
     plan = planned(train="full", sequences=3, length=10)
-    each = 2 * (32 // 2 + 8 // 2 + 24 // 2 + 2 * 16)
+    each = 2 * (5 * 32 // 2 + 24 // 2 + 16) + 2 * NORM
     assert plan.meshes[0].activations == 3 * 10 * each * 4
     assert plan.meshes[0].scores == 3 * 2 * 8 // 2 * 10**2 * 4
     assert (plan.sequences, plan.length) == (3, 10)

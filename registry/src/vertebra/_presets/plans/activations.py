@@ -1,12 +1,13 @@
-"""The memory of activations in training: estimated from the kernels of a layout.
+"""The memory of activations in training: estimated from the weights and the layout, by the method of Korthikanti et al.
 
-Counted as by Korthikanti et al. (2022, arXiv:2205.05198), without dropout and with fused attention. For a block whose
-hidden states have `h` numbers, each token keeps, in the compute dtype: `4h` (the inputs of two norms, and of the layers
-after them); the outputs of the kernels that are divided by columns (queries, keys, values, the feed-forward network's
-first); the inputs of those divided by rows; and the outputs of a gate once more, before and after its activation. For a
-block of GPT with `4h` inside that is `16h` numbers: the paper's 34 bytes without the two of dropout. The parts of
-kernels that a tensor-parallel axis divides are divided, and the `4h` are not. With recomputation (section 5 of the
-paper), a block keeps its input alone, and one block at a time has the rest. The logits of a decoder are float32.
+The method (2022, arXiv:2205.05198) counts the tensors that each step keeps for the gradients; the counts are those of
+Vertebra's layers on torch, without dropout and with fused attention. For each token, in numbers of the compute dtype:
+the inputs of the attention and of the feed-forward network of a block, as wide as its hidden states; queries, keys,
+values, and their mixture in two orders of axes, each as wide as the queries, because grouped heads are repeated; the
+outputs of the feed-forward network's first kernels, those of a gate before and after its activation, and the input of
+its last. Normalisations keep their inputs in float32, those by the root mean square twice. Parts of kernels that a
+tensor-parallel axis divides have their share, and the rest is whole. With recomputation (section 5 of the paper), a
+block keeps its input alone, and one block at a time has the rest. The logits of a decoder are float32.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from typing import Any
 
 from vertebra.specs import LayoutRule, Placement
 
-_LOGIT_BYTES = 4
+_FLOAT32 = 4
+_OF_ATTENTION = 5
+"""Tensors as wide as the queries: queries, keys, values, and their mixture in two orders of axes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +39,19 @@ class Tokens:
 
 @dataclass(slots=True)
 class _Block:
-    """Numbers for each token."""
+    """The activations of the layers below one of the backbone's own, for each token."""
 
     inputs: int = 0
-    kept: int = 0
+    """Numbers of the block's input."""
+    numbers: int = 0
+    """Numbers in the compute dtype that are kept."""
+    norms: int = 0
+    """Numbers in float32 that are kept."""
+    queries: int = 0
+    """Numbers of the queries."""
+
+    def bytes(self, itemsize: int) -> int:
+        return self.numbers * itemsize + self.norms * _FLOAT32
 
 
 def activation_bytes(placement: Placement, rules: Mapping[str, LayoutRule], tokens: Tokens, has_logits: bool) -> int:
@@ -59,17 +71,52 @@ def activation_bytes(placement: Placement, rules: Mapping[str, LayoutRule], toke
             continue
         if rule.split == "vocabulary":
             logits = shape[1 if name.rpartition("/")[2].startswith("reverse_") else 0] // parts
-            continue
-        block = blocks.setdefault(name.partition("/")[0], _Block())
-        if rule.split == "columns":
-            block.kept += shape[1] // parts * (2 if rule.role.endswith(".gate") else 1)
         else:
-            block.kept += shape[0] // parts + 2 * shape[1]
-            block.inputs = shape[1]
-    every = [block.inputs if tokens.recompute else block.kept for block in blocks.values()]
-    again = max((block.kept for block in blocks.values()), default=0) if tokens.recompute else 0
-    each = (sum(every) + again) * tokens.itemsize + (logits * _LOGIT_BYTES if has_logits else 0)
-    return tokens.sequences * tokens.length * each
+            _count(blocks.setdefault(_block_of(name), _Block()), rule, shape, parts)
+    for path, width, copies in _norms(placement, rules):
+        block = blocks.setdefault(_block_of(path), _Block())
+        is_of_heads = width < block.inputs and block.queries
+        block.norms += copies * (block.queries if is_of_heads else width)
+    sizes = [block.bytes(tokens.itemsize) for block in blocks.values()]
+    if tokens.recompute:
+        kept = sum(block.inputs for block in blocks.values()) * tokens.itemsize + max(sizes, default=0)
+    else:
+        kept = sum(sizes)
+    return tokens.sequences * tokens.length * (kept + (logits * _FLOAT32 if has_logits else 0))
+
+
+def _count(block: _Block, rule: LayoutRule, shape: tuple[int, ...], parts: int) -> None:
+    """Adds the activations around one kernel."""
+    if rule.split == "rows":
+        block.inputs = shape[1]
+        block.numbers += shape[1]  # the input of the kernels before it, which is as wide as its output
+    if rule.role == "attention.query":
+        block.queries = shape[1] // parts
+        block.numbers += _OF_ATTENTION * block.queries
+    elif rule.role.startswith("attention."):
+        return  # counted with the queries
+    elif rule.split == "rows":
+        block.numbers += shape[0] // parts
+    else:
+        block.numbers += shape[1] // parts * (2 if rule.role.endswith(".gate") else 1)
+
+
+def _norms(placement: Placement, rules: Mapping[str, LayoutRule]) -> list[tuple[str, int, int]]:
+    """Returns the path of each normalisation, its width, and how often it keeps its input.
+
+    They are the layers of vectors alone. One without a bias is by the root mean square, and keeps two tensors.
+    """
+    vectors: dict[str, list[int]] = {}
+    ruled = {name.rpartition("/")[0] for name in rules}
+    for name, weight in placement.weights.items():
+        path = name.rpartition("/")[0]
+        if path not in ruled:
+            vectors.setdefault(path, []).append(weight.shape[0] if len(weight.shape) == 1 else 0)
+    return [(path, widths[0], 2 if len(widths) == 1 else 1) for path, widths in vectors.items() if all(widths)]
+
+
+def _block_of(name: str) -> str:
+    return name.partition("/")[0]
 
 
 def score_bytes(

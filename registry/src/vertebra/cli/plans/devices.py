@@ -152,7 +152,7 @@ def _assumptions(plan: DevicesPlan) -> list[str]:
             lines.append("Activations take additional memory, which is not known without a layout.")
         else:
             kept = "the inputs of blocks, and one block's" if plan.recompute else "those of all blocks"
-            source = "counted as by Korthikanti et al. 2022 (arXiv:2205.05198), with fused attention"
+            source = "counted by the method of Korthikanti et al. 2022 (arXiv:2205.05198), with fused attention"
             lines.append(
                 f"Activations: {kept}, {source}; without it, {bytes_text(known.scores)} more on the first mesh."
             )
