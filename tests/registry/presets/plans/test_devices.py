@@ -121,7 +121,7 @@ def test_activations_are_those_of_the_sequences_of_one_part_of_the_batch():
     assert planned().length is None
 
 
-@pytest.mark.parametrize(("limit", "length"), [(512, 512), (None, 2048), (100_000, 2048)])
+@pytest.mark.parametrize(("limit", "length"), [(512, 512), (None, 2048), (100_000, 2048), (-1, 2048), ("many", 2048)])
 def test_sequences_are_as_long_as_the_backbone_has_positions(limit, length):
     model = replace(MODEL, arguments=MODEL.arguments | {"max_sequence_length": limit})
     assert planned(model, train="full").length == length

@@ -2,11 +2,12 @@
 
 import importlib.util
 import json
+from dataclasses import replace
 
 import pytest
 
 import vertebra
-from vertebra import LoraConfig
+from vertebra import BackboneSpec, LoraConfig, layout_rules
 from vertebra._formats.registry import read_description
 from vertebra._presets.plans.weights import declared_lora_parameters, stored_weights, whole_shapes
 from vertebra._resolve.consistent_read import read_consistently
@@ -55,6 +56,8 @@ def test_headers_tell_the_shape_of_each_weight(saved, name):
     built = {name: tuple(weight.shape) for name, weight in weight_names(backbone).items()}
     assert {name: weight.shape for name, weight in weights.items()} == built
     assert whole_shapes(weights, preset.description, preset) == built
+    unknown = weights | {first: replace(weights[first], shape=None) for first in list(weights)[:2]}
+    assert whole_shapes(unknown, preset.description, preset) == built  # by a build without values
     stored = sum(entry.size for entry in preset.backbone_tensors().own.values())
     assert sum(weight.stored for weight in weights.values()) == stored
 
@@ -64,6 +67,20 @@ def test_an_adapter_has_the_parameters_that_attaching_it_adds(saved):
     shapes = {name: tuple(weight.shape) for name, weight in weight_names(backbone).items()}
     declared = declared_lora_parameters(type(backbone).__name__, shapes, LoraConfig(4))
     assert declared == backbone.merged_copy().enable_lora(4).parameters_added
+
+
+def test_targets_of_a_class_of_its_own_or_other_kernels_are_not_counted_from_shapes(plugin):
+    shapes = {"block/query/kernel": (4, 6), "block/value/kernel": (4, 2), "block/query/bias": (6,)}
+    layout = layout_rules({"query": ("block/query",)}, {"query": ("columns", "heads")})
+    references = {"PlainBackbone": "vertebra.specs:LoraConfig", "OwnBackbone": "vertebra.testing.tiny.backbone:Tiny"}
+    specs = [BackboneSpec(name, reference, layout=layout) for name, reference in references.items()]
+    with plugin(vertebra_backbones=lambda: [*specs, BackboneSpec("BareBackbone", "vertebra.specs:LoraConfig")]):
+        assert declared_lora_parameters("PlainBackbone", shapes, LoraConfig(3)) == 3 * (10 + 6)
+        assert declared_lora_parameters("OwnBackbone", shapes, LoraConfig(3)) is None  # it declares lora_targets
+        assert declared_lora_parameters("BareBackbone", shapes, LoraConfig(3)) is None
+        assert declared_lora_parameters("PlainBackbone", {"table/embeddings": (4, 4)}, LoraConfig(3)) is None
+        assert declared_lora_parameters("PlainBackbone", {"query/kernel": (4, 2, 2)}, LoraConfig(3)) is None
+    assert declared_lora_parameters("UnknownBackbone", shapes, LoraConfig(3)) is None
 
 
 ON_DEVICES = """

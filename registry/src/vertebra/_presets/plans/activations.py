@@ -127,7 +127,7 @@ def score_bytes(
     for name, rule in rules.items():
         if rule.role == "attention.query" and len(placement.weights[name].shape) == 2:
             count = arguments.get(rule.units)
-            heads.append(count // tensor_parts(placement, name) if isinstance(count, int) else 0)
+            heads.append(count // tensor_parts(placement, name) if isinstance(count, int) and count > 0 else 0)
     of_blocks = max(heads, default=0) if tokens.recompute else sum(heads)
     return tokens.sequences * of_blocks * tokens.length**2 * tokens.itemsize
 

@@ -298,7 +298,7 @@ class _Planner:
 
 def _tokens(model: PlannedModel, request: DevicesRequest) -> Tokens:
     limit = model.arguments.get("max_sequence_length")
-    most = limit if isinstance(limit, int) else None
+    most = limit if isinstance(limit, int) and limit > 0 else None
     if request.length is not None and most is not None and request.length > most:
         expected = f"at most {most:,}, the positions of the backbone"
         raise ArgumentError("vertebra plan", "--length", request.length, expected)
