@@ -31,6 +31,15 @@ def give_value(variable: Any, tensor: Any) -> None:
     variable._initializer = None
 
 
+def give_divided(variable: Any, tensor: Any) -> None:
+    """Gives a variable a divided tensor, as `give_value`: later values, and an optimiser's state, are divided as well.
+
+    Public Keras takes a layout as an argument of `keras.Variable` alone.
+    """
+    variable._layout = getattr(tensor, "sharding", None)  # of a tensor of jax
+    give_value(variable, tensor)
+
+
 def run_initializer(variable: Any) -> None:
     """Runs the initialiser of a variable that has no value.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -26,6 +26,7 @@ class Layout:
         arguments: The arguments of the backbone, which count heads, for example.
         derived: Whether to divide by the shapes of the weights instead of by rules.
         replicates_uneven: Whether a weight that cannot be divided evenly is replicated; otherwise it is an error.
+        outermost: The axis of each weight whose parts are contiguous in the file, if it is not the first.
     """
 
     backbone: str
@@ -33,9 +34,10 @@ class Layout:
     arguments: Mapping[str, Any]
     derived: bool = False
     replicates_uneven: bool = False
+    outermost: Mapping[str, int] = field(default_factory=dict)
 
 
-def place(shapes: Mapping[str, Shape], axes: Sequence[MeshAxis], layout: Layout) -> Placement:
+def place_weights(shapes: Mapping[str, Shape], axes: Sequence[MeshAxis], layout: Layout) -> Placement:
     """Returns where each weight is.
 
     Args:
@@ -50,11 +52,11 @@ def place(shapes: Mapping[str, Shape], axes: Sequence[MeshAxis], layout: Layout)
     if tensor and not layout.rules and not layout.derived:
         remedy = 'Pass layout="auto" to derive one from the shapes of the weights, or a sequence of LayoutRule'
         raise LayoutError(layout.backbone, "its architecture declares no layout", remedy)
-    weights = {name: _place(name, shape, axes, layout) for name, shape in shapes.items()}
+    weights = {name: _weight(name, shape, axes, layout) for name, shape in shapes.items()}
     return Placement(tuple(axes), weights, layout.derived)
 
 
-def _place(name: str, shape: Shape, axes: Sequence[MeshAxis], layout: Layout) -> WeightPlacement:
+def _weight(name: str, shape: Shape, axes: Sequence[MeshAxis], layout: Layout) -> WeightPlacement:
     divided: list[list[str]] = [[] for _ in shape]
     parts = [1] * len(shape)
     reasons = []
@@ -115,7 +117,8 @@ def _by_shape(name: str, shape: Shape, parts: Sequence[int], axis: MeshAxis, lay
         return None, ""  # vectors are too small to be worth gathering
     candidates = [number for number in range(len(shape)) if shape[number] % (parts[number] * axis.size) == 0]
     if candidates:
-        return min(candidates, key=lambda number: (parts[number] > 1, number)), ""
+        outermost = layout.outermost.get(name, 0)
+        return min(candidates, key=lambda number: (parts[number] > 1, number != outermost, number)), ""
     problem = f"no axis of {shape} can be divided by {axis.size}"
     return None, problem if layout.derived else _uneven(name, problem, axis, layout)
 
