@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from vertebra._placement.axes import mesh_axes
-from vertebra._placement.placing import Layout, part_bytes, place
+from vertebra._placement.placing import Layout, part_bytes, place_weights
 from vertebra.errors import LayoutError
 from vertebra.specs import LayoutRule, WeightPlacement, layout_rules
 
@@ -36,7 +36,7 @@ ARGUMENTS = {"heads": 4, "tokens": 100}
 
 
 def placed(sizes, parallel=None, shapes=SHAPES, rules=RULES, arguments=ARGUMENTS, **options):
-    return place(shapes, mesh_axes(sizes, parallel), Layout("SampleBackbone", rules, arguments, **options))
+    return place_weights(shapes, mesh_axes(sizes, parallel), Layout("SampleBackbone", rules, arguments, **options))
 
 
 def divided(*arguments, **options):

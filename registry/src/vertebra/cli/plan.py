@@ -8,6 +8,7 @@ from typing import Any
 
 from vertebra._presets.cache_plan import NEW_TOKENS, PROMPT_TOKENS, Lengths
 from vertebra._presets.plan import Plan, plan_preset
+from vertebra._presets.plans.devices import RANK
 from vertebra.cli.output import bytes_text, print_json
 from vertebra.cli.plans.devices import add_options, devices_request, print_devices
 from vertebra.cli.terminal.table import print_fields, print_text
@@ -20,7 +21,8 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("preset", help="a preset id, a handle or a path")
     parser.add_argument("--dtype", help="dtype or dtype policy of the weights (default: float32)")
     parser.add_argument("--runtime", help="runtime whose first device must fit it (default: the main memory)")
-    parser.add_argument("--lora-rank", type=int, metavar="RANK", help="also estimate LoRA training with this rank")
+    rank = f"also estimate LoRA training with this rank; with --train lora: rank of the adapter (default: {RANK})"
+    parser.add_argument("--lora-rank", type=int, metavar="RANK", help=rank)
     what = "also estimate the cache with which a decoder generates text"
     parser.add_argument("--generate", action="store_true", help=what)
     rows = "with --generate: sequences at once: prompts, times answers or beams; with --train: sequences in each part "

@@ -4,7 +4,7 @@ import pytest
 
 from vertebra import layout_rules
 from vertebra._placement.axes import mesh_axes
-from vertebra._placement.placing import Layout, place
+from vertebra._placement.placing import Layout, place_weights
 from vertebra._presets.plans.activations import Tokens, activation_bytes, score_bytes, tensor_parts
 from vertebra._presets.plans.weights import rules_of
 
@@ -41,7 +41,7 @@ def placed(tensor=1, kernels=KERNELS, tables=("table/embeddings",), vectors=()):
     shapes |= {f"block_{n}/{name}": shape for n in range(LAYERS) for name, shape in dict(vectors).items()}
     shapes |= {name: (H, TOKENS) if "reverse" in name else (TOKENS, H) for name in tables}
     axes = mesh_axes({"fsdp": 2, "tensor": tensor})
-    return place(shapes, axes, Layout("SampleBackbone", RULES, ARGUMENTS)), rules_of(shapes, RULES)
+    return place_weights(shapes, axes, Layout("SampleBackbone", RULES, ARGUMENTS)), rules_of(shapes, RULES)
 
 
 def kept(*arguments, recompute=False, has_logits=False, **options):

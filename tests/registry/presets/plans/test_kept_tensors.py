@@ -6,7 +6,7 @@ import pytest
 
 from vertebra import models
 from vertebra._discovery.catalog import BACKBONES, catalog
-from vertebra._placement.placing import Layout, place
+from vertebra._placement.placing import Layout, place_weights
 from vertebra._presets.plans.activations import Tokens, activation_bytes
 from vertebra._presets.plans.weights import rules_of
 from vertebra._weights.layer_paths import weight_names
@@ -58,7 +58,7 @@ def test_a_backbone_keeps_what_is_planned(name, dtype, runtime):
     backbone = getattr(models, name)(**MODELS[name], dtype=dtype)
     shapes = {name: tuple(weight.shape) for name, weight in weight_names(backbone).items()}
     layout = catalog(BACKBONES).lookup(name).value.layout
-    placement = place(shapes, (), Layout(name, layout, backbone.constructor_config()))
+    placement = place_weights(shapes, (), Layout(name, layout, backbone.constructor_config()))
     tokens = Tokens(ROWS, LENGTH, 4 if dtype == "float32" else 2)
     planned = activation_bytes(placement, rules_of(shapes, layout), tokens, has_logits=False)
     assert math.isclose(planned, kept_bytes(backbone), rel_tol=0.1)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from vertebra._placement.placing import Layout, place
+from vertebra._placement.placing import Layout, place_weights
 from vertebra._presets.plans.activations import Tokens, activation_bytes, score_bytes, tensor_parts
 from vertebra._presets.plans.meshes import MOST_DEVICES, axes_of, meshes_of
 from vertebra._presets.plans.weights import Shape, StoredWeight, loaded_dtype, rules_of
@@ -246,7 +246,7 @@ class _Planner:
 
     def _place_weights(self, axes: Sequence[MeshAxis]) -> Placement:
         try:
-            return place(self._model.shapes, axes, self._layout)
+            return place_weights(self._model.shapes, axes, self._layout)
         except LayoutError as error:
             remedy = "Pass --on-uneven replicate to have the weight on all devices, or another --mesh"
             raise LayoutError(error.backbone, error.problem, remedy) from None
