@@ -187,7 +187,7 @@ def _model(
     adapter = 0
     if request.train == "lora":
         config = LoraConfig(request.rank)
-        declared = declared_lora_parameters(description.backbone, shapes, config)
+        declared = declared_lora_parameters(description.backbone, weights, shapes, config)
         adapter = lora_parameters(description, config, preset) if declared is None else declared
     return PlannedModel(
         backbone=description.backbone,

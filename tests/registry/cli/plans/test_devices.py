@@ -131,6 +131,11 @@ def test_uneven_weights_are_replicated_on_request(text, llama, capsys):
     assert any("key/kernel" in line and "num_key_value_heads 8 cannot be divided by 16" in line for line in lines)
 
 
+def test_a_number_that_divides_nothing_is_answered_with_the_remedy(text):
+    lines = text("--devices", "7")
+    assert "No mesh can be used: --on-uneven replicate leaves weights whole that cannot be divided evenly." in lines
+
+
 @pytest.mark.parametrize("columns", [40, 80])
 def test_the_text_fits_a_terminal(columns, llama, on_terminal):
     shown = on_terminal(columns, main, ["plan", llama, "--devices", "8", "--train", "full", "--memory", "80GB"])

@@ -76,6 +76,13 @@ def test_fsdp_gathers_the_two_largest_layers_in_the_dtype_of_the_computation():
     assert bytes_of(mixed, mesh=(4, 1), train="full").gathered == 2 * (TABLE + BLOCK) + 4 * max(TABLE, BLOCK)
 
 
+def test_integers_are_gathered_as_they_are():
+    weights = MODEL.weights | {name: stored(SHAPES[name], "int8", 1) for name in SHAPES if "block" in name}
+    model = replace(MODEL, weights=weights)
+    assert bytes_of(model, mesh=(4, 1)).gathered == 4 * TABLE + BLOCK
+    assert bytes_of(model, mesh=(4, 1), train="full").gathered == 8 * TABLE + BLOCK
+
+
 # === Training ===
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 import vertebra
 from vertebra import BackboneSpec, LoraConfig, layout_rules
 from vertebra._formats.registry import read_description
-from vertebra._presets.plans.weights import declared_lora_parameters, stored_weights, whole_shapes
+from vertebra._presets.plans.weights import StoredWeight, declared_lora_parameters, stored_weights, whole_shapes
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._weights.layer_paths import weight_names
 
@@ -32,6 +33,10 @@ MODELS = {
 }
 """Architectures with different layouts: encoder, fused tensors, grouped heads, a head of its own."""
 FORMATS = ("native", "transformers", "kerashub")
+
+
+def stored(shape, dtype="float32"):
+    return StoredWeight(math.prod(shape), 0, dtype, shape=shape)
 
 
 def opened(folder):
@@ -65,22 +70,28 @@ def test_headers_tell_the_shape_of_each_weight(saved, name):
 def test_an_adapter_has_the_parameters_that_attaching_it_adds(saved):
     backbone, _ = saved
     shapes = {name: tuple(weight.shape) for name, weight in weight_names(backbone).items()}
-    declared = declared_lora_parameters(type(backbone).__name__, shapes, LoraConfig(4))
+    weights = {name: stored(shape) for name, shape in shapes.items()}
+    declared = declared_lora_parameters(type(backbone).__name__, weights, shapes, LoraConfig(4))
     assert declared == backbone.merged_copy().enable_lora(4).parameters_added
 
 
 def test_targets_of_a_class_of_its_own_or_other_kernels_are_not_counted_from_shapes(plugin):
-    shapes = {"block/query/kernel": (4, 6), "block/value/kernel": (4, 2), "block/query/bias": (6,)}
+    def declared(backbone, dtype="bfloat16", **kernels):
+        shapes = {f"block/{name}/kernel": shape for name, shape in kernels.items()} | {"block/query/bias": (6,)}
+        weights = {name: stored(shape, dtype) for name, shape in shapes.items()}
+        return declared_lora_parameters(backbone, weights, shapes, LoraConfig(3))
+
     layout = layout_rules({"query": ("block/query",)}, {"query": ("columns", "heads")})
     references = {"PlainBackbone": "vertebra.specs:LoraConfig", "OwnBackbone": "vertebra.testing.tiny.backbone:Tiny"}
     specs = [BackboneSpec(name, reference, layout=layout) for name, reference in references.items()]
     with plugin(vertebra_backbones=lambda: [*specs, BackboneSpec("BareBackbone", "vertebra.specs:LoraConfig")]):
-        assert declared_lora_parameters("PlainBackbone", shapes, LoraConfig(3)) == 3 * (10 + 6)
-        assert declared_lora_parameters("OwnBackbone", shapes, LoraConfig(3)) is None  # it declares lora_targets
-        assert declared_lora_parameters("BareBackbone", shapes, LoraConfig(3)) is None
-        assert declared_lora_parameters("PlainBackbone", {"table/embeddings": (4, 4)}, LoraConfig(3)) is None
-        assert declared_lora_parameters("PlainBackbone", {"query/kernel": (4, 2, 2)}, LoraConfig(3)) is None
-    assert declared_lora_parameters("UnknownBackbone", shapes, LoraConfig(3)) is None
+        assert declared("PlainBackbone", query=(4, 6), value=(4, 2), key=(4, 2)) == 3 * (10 + 6)
+        assert declared("PlainBackbone", "int8", query=(4, 6)) is None  # may be packed
+        assert declared("PlainBackbone", query=(4, 2, 2)) is None
+        assert declared("PlainBackbone", table=(4, 4)) is None
+        assert declared("OwnBackbone", query=(4, 6)) is None  # it declares lora_targets
+        assert declared("BareBackbone", query=(4, 6)) is None
+    assert declared("UnknownBackbone", query=(4, 6)) is None
 
 
 ON_DEVICES = """

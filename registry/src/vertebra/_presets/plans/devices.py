@@ -266,15 +266,18 @@ class _Planner:
         They have the compute dtype; the gradient of one, before it is divided, has that of the weights.
         """
         fsdp = {axis.name: axis.size for axis in placement.axes if axis.parallel == "fsdp"}
+        compute, sizes = itemsize(_compute_dtype(self._model.dtype)), placement.sizes
         layers: dict[str, int] = {}
+        gradients: dict[str, int] = {}
         for name, weight in placement.weights.items():
             parts = math.prod(fsdp[axis] for axes in weight.divided for axis in axes if axis in fsdp)
             if parts > 1:
-                layer = name.partition("/")[0]
-                layers[layer] = layers.get(layer, 0) + parts * math.prod(weight.share(placement.sizes))
-        largest = sorted(layers.values(), reverse=True)
-        gradient = largest[0] * self._float_size if largest and self._request.train == "full" else 0
-        return sum(largest[:2]) * itemsize(_compute_dtype(self._model.dtype)) + gradient
+                layer, numbers = name.partition("/")[0], parts * math.prod(weight.share(sizes))
+                is_float = "float" in self._model.weights[name].dtype
+                layers[layer] = layers.get(layer, 0) + numbers * (compute if is_float else self._sizes[name])
+                gradients[layer] = gradients.get(layer, 0) + numbers * self._float_size * is_float
+        gradient = max(gradients.values(), default=0) if self._request.train == "full" else 0
+        return sum(sorted(layers.values())[-2:]) + gradient
 
     def _cache(self, placement: Placement) -> int:
         """Returns the bytes of one device's cache: heads are divided if the layout divides the layer of the keys."""

@@ -149,12 +149,16 @@ def lora_parameters(description: PresetDescription, config: LoraConfig, preset: 
     return sum(config.rank * (view.in_features + view.out_features) for view in views)
 
 
-def declared_lora_parameters(backbone: str, shapes: Mapping[str, Shape], config: LoraConfig) -> int | None:
-    """Returns the same from the shapes alone, or None if the class may have targets of its own, or other kernels."""
+def declared_lora_parameters(
+    backbone: str, weights: Mapping[str, StoredWeight], shapes: Mapping[str, Shape], config: LoraConfig
+) -> int | None:
+    """Returns the same from the shapes alone, or None if the class may have targets of its own, or other kernels.
+
+    Kernels of integers may be packed, so that their shapes are not those of the matrices.
+    """
     spec = spec_of(backbone)
     if spec is None or not spec.layout or mentions(spec.backbone, "lora_targets"):
         return None
-    names = (name.split("/") for name in shapes)
-    kernels = [shapes["/".join(name)] for name in names if name[-1] == "kernel" and name[-2] in LORA_TARGETS]
-    plain = kernels and all(len(shape) == 2 for shape in kernels)
-    return sum(config.rank * sum(shape) for shape in kernels) if plain else None
+    kernels = [name for name in shapes if name.endswith(tuple(f"/{target}/kernel" for target in LORA_TARGETS))]
+    plain = kernels and all(len(shapes[name]) == 2 and "float" in weights[name].dtype for name in kernels)
+    return sum(config.rank * sum(shapes[name]) for name in kernels) if plain else None

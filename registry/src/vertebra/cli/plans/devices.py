@@ -125,6 +125,8 @@ def _bytes(size: int | None) -> str | None:
 
 
 def _verdict(plan: DevicesPlan) -> str:
+    if all(mesh.problem for mesh in plan.meshes):
+        return "No mesh can be used: --on-uneven replicate leaves weights whole that cannot be divided evenly."
     if plan.memory is None:
         return "The memory of a device is unknown: --memory 80GB says which mesh fits."
     if plan.first_fit is not None:
