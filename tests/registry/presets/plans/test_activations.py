@@ -82,6 +82,11 @@ def test_a_norm_with_a_bias_keeps_its_input_once_and_one_of_heads_has_the_width_
     assert kept(2, vectors=of_heads) - kept(2) == LAYERS * S * B * 2 * 4 * H // 2
 
 
+def test_attention_without_a_kernel_for_queries_keeps_the_outputs_and_inputs_of_its_kernels():
+    fused = {"key": (H, 3 * H), "output": (H, H)}
+    assert kept(2, kernels=fused) == S * B * LAYERS * (NORM + WORD * (H + (3 + 1) * H // 2))
+
+
 def test_a_block_without_attention_has_a_feed_forward_network_alone():
     others = {"up": (H, 4 * H), "down": (4 * H, H)}
     assert kept(2, kernels=others) == S * B * LAYERS * (NORM + WORD * (H + 8 * H // 2))

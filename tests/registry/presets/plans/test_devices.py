@@ -35,7 +35,7 @@ MODEL = PlannedModel(
     weights={name: stored(shape) for name, shape in SHAPES.items()},
     shapes=SHAPES,
     layout=LAYOUT,
-    arguments={"heads": 8, "groups": 2, "inner": 24, "max_sequence_length": 512},
+    arguments={"heads": 8, "groups": 2, "inner": 24, "vocabulary_size": 64, "max_sequence_length": 512},
     dtype="float32",
 )
 
@@ -197,6 +197,18 @@ def test_without_a_layout_one_is_derived_and_activations_are_unknown():
     assert {mesh.fits for mesh in planned(model, mesh=None, train="full", memory=1).meshes} == {False}
     assert planned(model, mesh=None, memory=10**9).first_fit == 0
     assert not planned().derived
+
+
+def test_the_length_of_other_inputs_than_texts_is_not_known():
+    images = replace(MODEL, arguments={"heads": 8, "groups": 2, "inner": 24})
+    found = planned(images, train="full", memory=10**9)
+    assert (found.length, found.meshes[0].activations, found.meshes[0].scores, found.meshes[0].fits) == (
+        None,
+        None,
+        0,
+        None,
+    )
+    assert planned(images, train="full", length=50).meshes == planned(train="full", length=50).meshes
 
 
 @pytest.mark.parametrize("number", [0, -1, 1_000_001])

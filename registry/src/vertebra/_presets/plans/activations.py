@@ -49,9 +49,12 @@ class _Block:
     """Numbers in float32 that are kept."""
     queries: int = 0
     """Numbers of the queries."""
+    attention: int = 0
+    """Numbers in the compute dtype that attention keeps, if it has no kernel for queries alone."""
 
     def bytes(self, itemsize: int) -> int:
-        return self.numbers * itemsize + self.norms * _FLOAT32
+        attention = _OF_ATTENTION * self.queries if self.queries else self.attention
+        return (self.numbers + attention) * itemsize + self.norms * _FLOAT32
 
 
 def activation_bytes(placement: Placement, rules: Mapping[str, LayoutRule], tokens: Tokens, has_logits: bool) -> int:
@@ -90,15 +93,13 @@ def _count(block: _Block, rule: LayoutRule, shape: tuple[int, ...], parts: int) 
     if rule.split == "rows":
         block.inputs = shape[1]
         block.numbers += shape[1]  # the input of the kernels before it, which is as wide as its output
+    kept = (shape[0] if rule.split == "rows" else shape[1]) // parts
     if rule.role == "attention.query":
-        block.queries = shape[1] // parts
-        block.numbers += _OF_ATTENTION * block.queries
+        block.queries = kept
     elif rule.role.startswith("attention."):
-        return  # counted with the queries
-    elif rule.split == "rows":
-        block.numbers += shape[0] // parts
+        block.attention += kept
     else:
-        block.numbers += shape[1] // parts * (2 if rule.role.endswith(".gate") else 1)
+        block.numbers += kept * (2 if rule.role.endswith(".gate") else 1)
 
 
 def _norms(placement: Placement, rules: Mapping[str, LayoutRule]) -> list[tuple[str, int, int]]:

@@ -41,7 +41,8 @@ class DevicesRequest:
     sequences: int = 1
     """Number of sequences in each part of the batch: each index of the data- and fsdp-parallel axes has one part."""
     length: int | None = None
-    """Number of tokens of each sequence in training, or None for `LENGTH`."""
+    """Number of tokens of each sequence in training, or None for `LENGTH` of a text, and for unknown activations of
+    other inputs."""
     recompute: bool = False
     """Whether blocks keep their inputs alone, and compute their activations again for the gradients."""
     rank: int = RANK
@@ -96,7 +97,7 @@ class MeshPlan:
     optimizer: int = 0
     """Adam's two moments."""
     activations: int | None = 0
-    """Activations that are kept for the gradients; None without a declared layout."""
+    """Activations that are kept for the gradients; None without a declared layout, or without a length."""
     scores: int = 0
     """Further activations if attention is not fused; not in `total`."""
     cache: int = 0
@@ -134,7 +135,7 @@ class DevicesPlan:
     sequences: int
     """Number of sequences in each part of the batch."""
     length: int | None
-    """Number of tokens of each sequence, in training."""
+    """Number of tokens of each sequence, in training; None if it is not known."""
     recompute: bool
     derived: bool
     """Whether the layout was derived from the shapes, as the architecture declares none."""
@@ -175,7 +176,7 @@ def plan_devices(model: PlannedModel, request: DevicesRequest) -> DevicesPlan:
         dtype=model.dtype,
         train=request.train,
         sequences=request.sequences,
-        length=planner.tokens.length if request.train else None,
+        length=planner.tokens.length if request.train and planner.has_length else None,
         recompute=request.recompute,
         derived=not model.layout,
         adapter_parameters=model.adapter if request.train == "lora" else None,
@@ -193,6 +194,7 @@ class _Planner:
     def __init__(self, model: PlannedModel, request: DevicesRequest) -> None:
         self._model, self._request = model, request
         self.tokens = _tokens(model, request)
+        self.has_length = request.length is not None or "vocabulary_size" in model.arguments
         self._layout = Layout(
             model.backbone, model.layout, model.arguments, not model.layout, request.replicates_uneven
         )
@@ -222,9 +224,10 @@ class _Planner:
         adapter = model.adapter * max(_ADAPTER_BYTES, self._float_size) if request.train == "lora" else 0
         floats = sum(size for name, size in held.items() if "float" in model.weights[name].dtype)
         gradients = {"full": floats + head, "lora": adapter + head, None: 0}[request.train]
-        activations, is_known = 0, bool(self._rules)
-        if request.train:
+        activations, scores, is_known = 0, 0, bool(self._rules) and self.has_length
+        if request.train and is_known:
             activations = activation_bytes(placement, self._rules, self.tokens, model.is_decoder)
+            scores = score_bytes(placement, self._rules, model.arguments, self.tokens)
         gathered, cache = self._gathered(placement), self._cache(placement)
         total = weights + adapter + gathered + 3 * gradients + activations + cache
         whole = (size for name, size in held.items() if not any(placement.weights[name].divided))
@@ -237,7 +240,7 @@ class _Planner:
             gradients=gradients,
             optimizer=2 * gradients,
             activations=activations if is_known or not request.train else None,
-            scores=score_bytes(placement, self._rules, model.arguments, self.tokens) if request.train else 0,
+            scores=scores,
             cache=cache,
             total=total,
             reads=self._reads(placement),

@@ -28,7 +28,7 @@ def add_options(parser: Any) -> None:
     parser.add_argument("--train", choices=["full", "lora"], help="with --devices: train all weights, or an adapter")
     uneven = "with --devices: weights that cannot be divided evenly are an error (default), or replicated"
     parser.add_argument("--on-uneven", choices=["error", "replicate"], help=uneven)
-    length = f"with --train: tokens of each sequence (default: {LENGTH}, or the positions of the backbone)"
+    length = f"with --train: tokens of each sequence (default for texts: {LENGTH}, or the positions of the backbone)"
     parser.add_argument("--length", type=int, metavar="N", help=length)
     again = "with --train: blocks keep their inputs alone, and compute their activations again"
     parser.add_argument("--recompute", action="store_true", help=again)
@@ -151,7 +151,8 @@ def _assumptions(plan: DevicesPlan) -> list[str]:
     else:
         known = next((mesh for mesh in plan.meshes if mesh.activations is not None and not mesh.problem), None)
         if known is None:
-            lines.append("Activations take additional memory, which is not known without a layout.")
+            cause = "without a layout" if plan.derived else "without --length, the tokens or patches of an input"
+            lines.append(f"Activations take additional memory, which is not known {cause}.")
         else:
             kept = "the inputs of blocks, and one block's" if plan.recompute else "those of all blocks"
             source = "counted by the method of Korthikanti et al. 2022 (arXiv:2205.05198), with fused attention"
