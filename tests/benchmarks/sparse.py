@@ -16,9 +16,20 @@ CODES = {"float32": "F32", "bfloat16": "BF16"}
 
 def write_sparse(folder: Path, arguments: dict, dtype: str, shard_gb: float | None) -> None:
     """Writes a native preset of a Gemma whose weights are all zeros."""
+    write_files(folder, "GemmaBackbone", arguments, _shapes(arguments), dtype, shard_gb)
+
+
+def write_files(
+    folder: Path, backbone: str, arguments: dict, shapes: dict[str, tuple], dtype: str, shard_gb: float | None
+) -> None:
+    """Writes a native preset of any architecture, whose weights have these shapes and are all zeros."""
     from vertebra._weights.writing import split
 
-    entries = _entries(arguments, 4 if dtype == "float32" else 2)
+    itemsize = 4 if dtype == "float32" else 2
+    entries = [
+        SimpleNamespace(name=name, shape=list(shape), size=math.prod(shape) * itemsize)
+        for name, shape in shapes.items()
+    ]
     shards = split(entries, shard_gb)
     folder.mkdir(parents=True)
     names = [f"model-{n + 1:05}-of-{len(shards):05}.safetensors" for n in range(len(shards))]
@@ -28,11 +39,11 @@ def write_sparse(folder: Path, arguments: dict, dtype: str, shard_gb: float | No
     weight_map = {entry.name: name for name, shard in zip(names, shards, strict=True) for entry in shard}
     if len(shards) > 1:
         (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
-    config = {"vertebra_format": 1, "backbone": "GemmaBackbone", "config": arguments}
+    config = {"vertebra_format": 1, "backbone": backbone, "config": arguments}
     (folder / "config.json").write_text(json.dumps(config))
 
 
-def _entries(arguments: dict, itemsize: int) -> list[SimpleNamespace]:
+def _shapes(arguments: dict) -> dict[str, tuple]:
     import vertebra
 
     vertebra.use("torch")
@@ -41,11 +52,7 @@ def _entries(arguments: dict, itemsize: int) -> list[SimpleNamespace]:
     from vertebra._weights.layer_paths import weight_names
 
     with abstract_build():
-        weights = weight_names(backbone_class(**arguments))
-    return [
-        SimpleNamespace(name=name, shape=list(weight.shape), size=math.prod(weight.shape) * itemsize)
-        for name, weight in weights.items()
-    ]
+        return {name: tuple(weight.shape) for name, weight in weight_names(backbone_class(**arguments)).items()}
 
 
 def _write_file(path: Path, entries: list[SimpleNamespace], code: str) -> None:

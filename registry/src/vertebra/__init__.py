@@ -27,6 +27,7 @@ __all__ = [
     "ForeignConfig",
     "FormatSpec",
     "HeadSpec",
+    "LayoutRule",
     "LinearView",
     "LoadedPreset",
     "LocalSource",
@@ -34,7 +35,9 @@ __all__ = [
     "LoraReceipt",
     "LoraStrategy",
     "MergeReceipt",
+    "MeshAxis",
     "PeftMethod",
+    "Placement",
     "PresetFile",
     "PresetFiles",
     "PresetFormat",
@@ -54,6 +57,7 @@ __all__ = [
     "TextSample",
     "TokenizerSpec",
     "Translation",
+    "WeightPlacement",
     "activations",
     "add_plugin",
     "compile",
@@ -64,6 +68,7 @@ __all__ = [
     "hookimpl",
     "http",
     "layers",
+    "layout_rules",
     "load_model",
     "lora",
     "low_rank",
@@ -96,6 +101,7 @@ _HOMES = {
     "CacheLayer": "specs",
     "CacheLayout": "specs",
     "HeadSpec": "specs",
+    "LayoutRule": "specs",
     "LinearView": "strategies",
     "LoadedPreset": "specs",
     "LocalSource": "interfaces",
@@ -103,7 +109,9 @@ _HOMES = {
     "LoraReceipt": "specs",
     "LoraStrategy": "strategies",
     "MergeReceipt": "specs",
+    "MeshAxis": "specs",
     "PeftMethod": "strategies",
+    "Placement": "specs",
     "PresetFile": "specs",
     "PresetFiles": "specs",
     "PresetFormat": "interfaces",
@@ -123,10 +131,12 @@ _HOMES = {
     "TensorRule": "translations",
     "TextSample": "specs",
     "Translation": "translations",
+    "WeightPlacement": "specs",
     "add_plugin": "_api",
     "compile": "_api",
     "files": "_api",
     "hookimpl": "hookspecs",
+    "layout_rules": "specs",
     "load_model": "_api",
     "open_files": "_api",
     "remove_plugin": "_api",
@@ -183,10 +193,13 @@ if TYPE_CHECKING:
     from vertebra.specs import FileTensor as FileTensor
     from vertebra.specs import FormatSpec as FormatSpec
     from vertebra.specs import HeadSpec as HeadSpec
+    from vertebra.specs import LayoutRule as LayoutRule
     from vertebra.specs import LoadedPreset as LoadedPreset
     from vertebra.specs import LoraConfig as LoraConfig
     from vertebra.specs import LoraReceipt as LoraReceipt
     from vertebra.specs import MergeReceipt as MergeReceipt
+    from vertebra.specs import MeshAxis as MeshAxis
+    from vertebra.specs import Placement as Placement
     from vertebra.specs import PresetFile as PresetFile
     from vertebra.specs import PresetFiles as PresetFiles
     from vertebra.specs import PresetSpec as PresetSpec
@@ -197,6 +210,8 @@ if TYPE_CHECKING:
     from vertebra.specs import TaskSpec as TaskSpec
     from vertebra.specs import TextSample as TextSample
     from vertebra.specs import TokenizerSpec as TokenizerSpec
+    from vertebra.specs import WeightPlacement as WeightPlacement
+    from vertebra.specs import layout_rules as layout_rules
     from vertebra.strategies import AdapterLayer as AdapterLayer
     from vertebra.strategies import LinearView as LinearView
     from vertebra.strategies import LoraStrategy as LoraStrategy

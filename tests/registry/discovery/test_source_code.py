@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from vertebra._discovery.source_code import docstring_of, signature_of
+from vertebra._discovery.source_code import docstring_of, mentions, signature_of
 
 SOURCE = """
 raise RuntimeError("imported")
@@ -62,3 +62,11 @@ def test_a_class_without_them_has_none(reference):
 def test_packages_are_not_imported():
     assert docstring_of("toy_package.inner:Toy") == docstring_of("toy_package:Toy") == "A toy."
     assert len(signature_of("toy_package.inner:Toy").parameters) == 6
+
+
+def test_a_word_is_found_in_the_module_of_a_class():
+    assert mentions("toy_source:Toy", "fourth")
+    assert mentions("toy_source:Nothing", "fourth")
+    assert not mentions("toy_source:Toy", "our")
+    assert mentions("nowhere:Toy", "anything")  # there is no source to look in
+    assert mentions("itertools:chain", "anything")

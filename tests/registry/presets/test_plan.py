@@ -11,12 +11,14 @@ from vertebra import LocalSource, PresetFile
 from vertebra._discovery import runtimes
 from vertebra._presets import plan as planning
 from vertebra._presets.plan import plan_preset
+from vertebra._presets.plans.devices import DevicesRequest
 from vertebra.errors import LoraConfigError, PresetConfigError, WeightsFileError
 from vertebra.specs import Device
 
 pytestmark = pytest.mark.keras(once=True)
 
 PARAMETERS = 6656
+VECTORS = 400  # their numbers, which are whole on each device
 
 
 @pytest.mark.keras
@@ -133,6 +135,19 @@ def test_only_the_config_is_fetched_and_the_rest_is_counted(golden, plugin, pres
     assert dataclasses.replace(plan, handle="", to_fetch=0, free=0) == dataclasses.replace(near, handle="", free=0)
 
 
+@pytest.mark.parametrize("preset", ["transformers", "kerashub_sharded"])
+def test_many_devices_are_planned_without_the_files(golden, plugin, preset):
+    request = DevicesRequest(2, train="lora", rank=4)
+    near = plan_preset(str(golden / preset), devices=request).devices
+    with far(plugin) as source:
+        plan = plan_preset(f"far://{golden / preset}", devices=request)
+    assert set(source.fetched) == {"config.json"}
+    assert plan.devices == near
+    receipt = vertebra.Backbone.from_preset(golden / preset).enable_lora(4)
+    assert near.adapter_parameters == receipt.parameters_added
+    assert near.meshes[0].weights == 4 * (near.adapter_parameters + (PARAMETERS + VECTORS) // 2)
+
+
 def test_what_is_here_already_is_not_to_be_fetched(golden, plugin):
     with far(plugin, here=("config.json",)):
         plan = plan_preset(f"far://{golden / 'transformers'}")
@@ -170,3 +185,6 @@ def test_a_device_has_its_own_memory_and_a_processor_the_machines(golden, monkey
     monkeypatch.setattr(planning, "host_memory", lambda: _Memory(7))
     plan = plan_preset(str(golden / "transformers"), runtime=runtime)
     assert (plan.device, plan.free) == ("first", free)
+    given = DevicesRequest(2), DevicesRequest(2, memory=3)
+    plans = [plan_preset(str(golden / "transformers"), runtime=runtime, devices=devices) for devices in given]
+    assert [plan.devices.memory for plan in plans] == [free, 3]

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import keras
 
 from vertebra import Backbone
+from vertebra_gemma import layout
 from vertebra_gemma.arguments import SLIDING
 from vertebra_gemma.decoder import AttentionMask, BidirectionalMask, DecoderBlock, RMSNormalization, RotaryEmbedding
 
@@ -15,41 +16,7 @@ from vertebra_gemma.decoder import AttentionMask, BidirectionalMask, DecoderBloc
 class GemmaDecoder(Backbone):
     """The base class of Gemma's classes."""
 
-    lora_roles: ClassVar[Mapping[str, Sequence[str]]] = {
-        "attention.query": ("decoder_block_*/attention/query",),
-        "attention.key": ("decoder_block_*/attention/key",),
-        "attention.value": ("decoder_block_*/attention/value",),
-        "attention.output": ("decoder_block_*/attention/attention_output",),
-        "mlp.gate": ("decoder_block_*/ffw_gating",),
-        "mlp.up": ("decoder_block_*/ffw_gating_2",),
-        "mlp.down": ("decoder_block_*/ffw_linear",),
-        "embedding.token": ("token_embedding",),
-    }
-
-    @staticmethod
-    def get_layout_map(
-        device_mesh: keras.distribution.DeviceMesh,
-        model_parallel_dim_name: str = "model",
-        data_parallel_dim_name: str = "batch",
-    ) -> keras.distribution.LayoutMap:
-        """Returns a layout of the weights over devices, for `keras.distribution.ModelParallel`.
-
-        Heads and the feed-forward network's width are split along one axis of the mesh, `hidden_dim` along the other.
-
-        Raises:
-            ValueError: the mesh has no axis of a given name.
-        """
-        model, data = model_parallel_dim_name, data_parallel_dim_name
-        for name in (model, data):
-            if name not in device_mesh.axis_names:
-                raise ValueError(f"The mesh has no axis {name!r}; its axes are {', '.join(device_mesh.axis_names)}.")
-        layout = keras.distribution.LayoutMap(device_mesh)
-        layout["token_embedding/embeddings"] = (model, data)
-        layout["decoder_block.*/attention/(query|key|value)/kernel"] = (data, model)
-        layout["decoder_block.*/attention/attention_output/kernel"] = (model, data)
-        layout["decoder_block.*/ffw_gating(_2)?/kernel"] = (data, model)
-        layout["decoder_block.*/ffw_linear/kernel"] = (model, data)
-        return layout
+    lora_roles: ClassVar[Mapping[str, Sequence[str]]] = layout.ROLES
 
 
 class Network:

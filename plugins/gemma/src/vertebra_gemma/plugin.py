@@ -1,7 +1,7 @@
 """The hook that contributes Gemma."""
 
 from vertebra import BackboneSpec, FormatSpec, hookimpl
-from vertebra_gemma import gemma3_presets, presets
+from vertebra_gemma import gemma3_presets, layout, presets
 
 
 @hookimpl
@@ -12,6 +12,7 @@ def vertebra_backbones() -> list[BackboneSpec]:
             backbone="vertebra_gemma.backbone:GemmaBackbone",
             presets=presets.PRESETS,
             cache="vertebra_gemma.cache:gemma",
+            layout=layout.LAYOUT,
             formats={
                 "kerashub": FormatSpec(
                     ("keras_hub>GemmaBackbone", "keras_nlp>GemmaBackbone"), "vertebra_gemma.kerashub:GemmaKerasHub"
@@ -26,6 +27,7 @@ def vertebra_backbones() -> list[BackboneSpec]:
             backbone="vertebra_gemma.gemma3:Gemma3Backbone",
             presets=gemma3_presets.PRESETS,
             cache="vertebra_gemma.cache:gemma3",
+            layout=layout.LAYOUT,
             formats={
                 "kerashub": FormatSpec(("keras_hub>Gemma3Backbone",), "vertebra_gemma.gemma3_kerashub:Gemma3KerasHub"),
                 "transformers": FormatSpec(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import itertools
+import re
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
@@ -32,15 +33,32 @@ def signature_of(reference: str) -> inspect.Signature | None:
     return None if method is None else inspect.Signature(_parameters(method.args)[1:])  # without self
 
 
+def mentions(reference: str, word: str) -> bool:
+    """Says whether a word is in the source code of a class's module, or whether there is none to look in.
+
+    Args:
+        reference: The class, as for `docstring_of`.
+        word: The word.
+    """
+    source = _source(reference.partition(":")[0])
+    return not source or re.search(rf"\b{re.escape(word)}\b", source) is not None
+
+
 def _definition(reference: str) -> ast.ClassDef | None:
     module, _, name = reference.partition(":")
     try:
-        spec = _find(module)
-        source = spec.loader.get_source(module) if spec and spec.loader else None  # type: ignore[attr-defined]
-        nodes = ast.parse(source or "").body
-    except Exception:  # a loader without source code, or faulty code of a plugin, which its import reports
+        nodes = ast.parse(_source(module) or "").body
+    except Exception:  # faulty code of a plugin, which its import reports
         return None
     return next((node for node in nodes if isinstance(node, ast.ClassDef) and node.name == name), None)
+
+
+def _source(module: str) -> str | None:
+    try:
+        spec = _find(module)
+        return spec.loader.get_source(module) if spec and spec.loader else None  # type: ignore[attr-defined]
+    except Exception:  # a loader without source code, or a file that cannot be decoded
+        return None
 
 
 def _find(module: str) -> ModuleSpec | None:

@@ -2,43 +2,41 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from vertebra._discovery import runtimes
-from vertebra._discovery.backbone_classes import bind_any
 from vertebra._formats.description import OpenPreset, PresetDescription
 from vertebra._formats.registry import read_description
 from vertebra._keras.dtype_names import DTYPES, not_a_dtype
 from vertebra._presets.cache_plan import CachePlan, Lengths, plan_cache
+from vertebra._presets.plans.devices import DevicesPlan, DevicesRequest, PlannedModel, plan_devices
+from vertebra._presets.plans.weights import (
+    StoredWeight,
+    abstract,
+    declared_lora_parameters,
+    estimated_weights,
+    loaded_dtype,
+    lora_parameters,
+    spec_of,
+    stored_weights,
+    whole_shapes,
+)
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.memory import host_memory
 from vertebra._tasks.tasks import describe_uses
-from vertebra._weights.tensor_entry import TensorEntry, itemsize
-from vertebra._weights.tensor_layout import weight_shape
+from vertebra._weights.tensor_entry import itemsize
 from vertebra.errors import PresetConfigError
 from vertebra.file_names import CONFIG
 from vertebra.interfaces import Runtime
 from vertebra.specs import LoraConfig
-from vertebra.translations import TensorRule
 
 _ADAM = 3
 """Numbers that Adam keeps for each trained one: its gradient and two moments (Kingma & Ba 2014, arXiv:1412.6980)."""
 _LORA_BYTES = 4
 """Bytes of each number of an adapter: adapters are float32, whatever the dtype of the base weights."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Weight:
-    parameters: int
-    dtype: str
-    """The stored dtype."""
-    viewed: bool = True
-    """Whether a load in the stored dtype can view the weight in the mapped file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +77,8 @@ class Plan:
     """The device that the preset should fit: its name, or `memory` for this machine's memory."""
     free: int | None
     """Free bytes on the device, or None if unknown."""
+    devices: DevicesPlan | None = None
+    """What each of many devices needs, or None if they were not asked for."""
 
     def fits(self, needed: int) -> bool | None:
         """Says whether the device has enough free bytes; None if unknown."""
@@ -91,6 +91,7 @@ def plan_preset(
     runtime: str | None = None,
     lora_rank: int | None = None,
     lengths: Lengths | None = None,
+    devices: DevicesRequest | None = None,
 ) -> Plan:
     """Works out the bytes that a preset needs, before any weights are downloaded or allocated.
 
@@ -100,23 +101,33 @@ def plan_preset(
         runtime: The runtime whose first device the preset should fit, or None for this machine's memory.
         lora_rank: Rank of a LoRA adapter on the architecture's default targets, or None.
         lengths: The text that is generated, or None for no cache.
+        devices: Many devices that are to be planned, or None.
 
     Raises:
         PresetError: as in `from_preset`, for the files that are read.
         LoraConfigError: the rank is out of range.
         ArgumentError: the architecture cannot generate text with a cache, or not such a text.
+        MeshError, LayoutError: as in `plan_devices`.
     """
     dtype = dtype or "float32"
     if dtype not in DTYPES:
         raise PresetConfigError("plan", not_a_dtype(dtype), f"Use {', '.join(DTYPES)}")
     adapter = None if runtime is None else runtimes.bind(runtime)
-    return read_consistently(preset, partial(_plan, dtype=dtype, runtime=adapter, lora_rank=lora_rank, lengths=lengths))
+    wanted = partial(_plan, dtype=dtype, runtime=adapter, lora_rank=lora_rank, lengths=lengths, devices=devices)
+    return read_consistently(preset, wanted)
 
 
 def _plan(
-    folder: PresetFolder, dtype: str, runtime: Runtime | None, lora_rank: int | None, lengths: Lengths | None
+    folder: PresetFolder,
+    dtype: str,
+    runtime: Runtime | None,
+    lora_rank: int | None,
+    lengths: Lengths | None,
+    devices: DevicesRequest | None,
 ) -> Plan:
     device, free = _free_memory(runtime)
+    if devices is not None and devices.memory is None and runtime is not None:
+        devices = replace(devices, memory=free)
     description = read_description(folder)
     names = description.files.used(folder.names)
     of_backbone = [file for file in folder.files if file.name in names | {CONFIG}]
@@ -124,14 +135,17 @@ def _plan(
     stored = sum(file.size for file in of_backbone if file.name != CONFIG)
     preset = description.open_headers() if is_local or folder.single_file else None
     tensors = preset.backbone_tensors() if preset else None
-    weights = _stored_weights(preset, tensors.rules, runtime) if preset and tensors else _estimated(description, stored)
+    weights = (
+        stored_weights(preset, tensors.rules, runtime) if preset and tensors else estimated_weights(description, stored)
+    )
     uses = describe_uses(description, tensors.outside if tensors else None, tokenizer=False)
     task = uses.tasks[0] if uses.tasks else None
     read = [file for file in folder.files if file in of_backbone or (task and file.name in uses.files.fetched)]
     head = (task.facts.parameters or 0) if task else 0
     floats = "float32" if dtype.startswith("mixed") else dtype
-    parameters = sum(weight.parameters for weight in weights)
-    lora = None if lora_rank is None else _lora_parameters(description, LoraConfig(lora_rank), preset)
+    parameters = sum(weight.parameters for weight in weights.values())
+    cache = None if lengths is None else _cache(preset.description if preset else description, lengths, dtype, runtime)
+    lora = None if lora_rank is None else lora_parameters(description, LoraConfig(lora_rank), preset)
     return Plan(
         handle=str(folder.handle),
         format=description.format,
@@ -142,17 +156,50 @@ def _plan(
         task=task.name if task else None,
         head_parameters=head,
         head=head * itemsize(floats),
-        weights=sum(_loaded_size(weight, floats) for weight in weights),
-        converted=sum(_loaded_size(weight, floats) for weight in weights if not _can_be_viewed(weight, floats)),
+        weights=sum(_loaded_size(weight, floats) for weight in weights.values()),
+        converted=sum(
+            _loaded_size(weight, floats) for weight in weights.values() if not _can_be_viewed(weight, floats)
+        ),
         train_all=(parameters + head) * _ADAM * itemsize(floats),
         lora_parameters=lora,
         train_lora=None if lora is None else _lora_bytes(lora, head, itemsize(floats)),
-        cache=None
-        if lengths is None
-        else _cache(preset.description if preset else description, lengths, dtype, runtime),
+        cache=cache,
         not_read=description.not_read,
         device=device,
         free=free,
+        devices=None
+        if devices is None
+        else plan_devices(_model(preset or description, weights, head, dtype, cache, devices), devices),
+    )
+
+
+def _model(
+    opened: OpenPreset | PresetDescription,
+    weights: Mapping[str, StoredWeight],
+    head: int,
+    dtype: str,
+    cache: CachePlan | None,
+    request: DevicesRequest,
+) -> PlannedModel:
+    preset = opened if isinstance(opened, OpenPreset) else None
+    description = opened.description if isinstance(opened, OpenPreset) else opened
+    shapes, spec = whole_shapes(weights, description, preset), spec_of(description.backbone)
+    adapter = 0
+    if request.train == "lora":
+        config = LoraConfig(request.rank)
+        declared = declared_lora_parameters(description.backbone, weights, shapes, config)
+        adapter = lora_parameters(description, config, preset) if declared is None else declared
+    return PlannedModel(
+        backbone=description.backbone,
+        weights=weights,
+        shapes=shapes,
+        layout=() if spec is None else spec.layout,
+        arguments=description.arguments,
+        dtype=dtype,
+        head=head,
+        adapter=adapter,
+        cache=0 if cache is None else cache.bytes,
+        is_decoder=spec is not None and spec.cache is not None,
     )
 
 
@@ -161,65 +208,12 @@ def _lora_bytes(lora: int, head: int, size: int) -> int:
     return lora * (1 + _ADAM) * max(_LORA_BYTES, size) + head * _ADAM * size
 
 
-def _loaded_size(weight: _Weight, floats: str) -> int:
-    return weight.parameters * itemsize(_loaded_dtype(weight.dtype, floats))
+def _loaded_size(weight: StoredWeight, floats: str) -> int:
+    return weight.parameters * itemsize(loaded_dtype(weight.dtype, floats))
 
 
-def _can_be_viewed(weight: _Weight, floats: str) -> bool:
-    return weight.viewed and _loaded_dtype(weight.dtype, floats) == weight.dtype
-
-
-def _loaded_dtype(stored: str, dtype: str) -> str:
-    return dtype if "float" in stored else stored
-
-
-def _stored_weights(preset: OpenPreset, rules: Mapping[str, TensorRule], runtime: Runtime | None) -> list[_Weight]:
-    """Returns the sizes and dtypes of the weights, from the headers of the files."""
-    present = [(rule, preset.entries[rule.tensor]) for rule in rules.values() if rule.tensor in preset.entries]
-    return [_weight(rule, entry, runtime) for rule, entry in present]
-
-
-def _weight(rule: TensorRule, entry: TensorEntry, runtime: Runtime | None) -> _Weight:
-    """Describes one weight; without a runtime, every tensor is assumed to be viewable unless a rule permutes axes."""
-    in_order = rule.part is None and not (rule.transpose and len(entry.shape) > 1)
-    copied = rule.axes is not None or rule.first_row or rule.added or entry.is_encoded
-    viewed = not copied and (runtime is None or runtime.can_view(entry.start, in_order))
-    return _Weight(math.prod(weight_shape(rule, entry.shape) or entry.shape), entry.dtype, viewed)
-
-
-def _estimated(description: PresetDescription, stored: int) -> list[_Weight]:
-    """Estimates the weights of a preset whose files are not local.
-
-    The architecture, built without values, gives the shapes; the listed size of the files, `stored`, the dtype.
-    """
-    weights = [(math.prod(variable.shape), str(variable.dtype)) for variable in _abstract(description)[1].values()]
-    is_half = stored < 3 * sum(parameters for parameters, _ in weights)
-    stored_dtype = "bfloat16" if is_half else "float32"
-    return [_Weight(parameters, stored_dtype if "float" in dtype else dtype) for parameters, dtype in weights]
-
-
-def _abstract(description: PresetDescription, preset: OpenPreset | None = None) -> tuple[Any, Mapping[str, Any]]:
-    bind_any(description.backbone)
-    from vertebra._presets.backbones.build import build, class_of
-    from vertebra._weights.abstract import abstract_build
-    from vertebra._weights.layer_paths import weight_names
-
-    backbone_class = class_of(description)
-    if preset is not None:
-        preset.check_layers(backbone_class, {})
-    with abstract_build():
-        backbone = build(backbone_class, description, {})
-    return backbone, weight_names(backbone)
-
-
-def _lora_parameters(description: PresetDescription, config: LoraConfig, preset: OpenPreset | None) -> int:
-    backbone, _ = _abstract(description, preset)
-    from vertebra._lora.layers.linear_view import view_of
-    from vertebra._lora.targets import find_default_targets, roles_of
-
-    targets = find_default_targets(backbone, roles_of(backbone))
-    views = [view_of(layer) for layer in targets.values()]
-    return sum(config.rank * (view.in_features + view.out_features) for view in views)
+def _can_be_viewed(weight: StoredWeight, floats: str) -> bool:
+    return weight.viewed and loaded_dtype(weight.dtype, floats) == weight.dtype
 
 
 def _cache(description: PresetDescription, lengths: Lengths, dtype: str, runtime: Runtime | None) -> CachePlan:
@@ -229,7 +223,7 @@ def _cache(description: PresetDescription, lengths: Lengths, dtype: str, runtime
     try:
         return plan_cache(description.backbone, description.arguments, lengths, size, is_compiled)
     except KeyError:  # an argument that the config leaves to the default of the class
-        arguments = _abstract(description)[0].constructor_config()
+        arguments = abstract(description)[0].constructor_config()
         return plan_cache(description.backbone, arguments, lengths, size, is_compiled)
 
 

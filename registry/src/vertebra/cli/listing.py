@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from vertebra._discovery.plugins import examined, registry
 from vertebra._discovery.runtimes import unavailable_reason
 from vertebra.cli.controls.unused_plugins import unused_plugins
 from vertebra.cli.output import Row, bytes_text, print_json, print_rows
+from vertebra.cli.plans.sizes import parse_size
 from vertebra.cli.terminal.streams import say
 from vertebra.errors import VertebraError, close_names
 from vertebra.errors.base import did_you_mean
@@ -64,17 +64,8 @@ def _add_filters(parser: Any) -> None:
     parser.add_argument("filters", nargs="*", metavar="FILTER", help=part)
     parser.add_argument("--architecture", metavar="FILTER", help="only architectures with this part, or of this glob")
     size = "only presets of at most this size, such as 500MB or 2GB, at four bytes for each parameter (float32)"
-    parser.add_argument("--max-size", type=_size, metavar="SIZE", help=size)
+    parser.add_argument("--max-size", type=parse_size, metavar="SIZE", help=size)
     parser.set_defaults(is_wanted=_is_wanted)
-
-
-def _size(text: str) -> float:
-    found = re.fullmatch(r"([0-9.]+) ?([kmgt]?)(i?)b?", text.strip(), re.IGNORECASE)
-    with contextlib.suppress(ValueError):
-        if found:
-            unit = 1024 if found[3] else 1000
-            return float(found[1]) * float(unit ** " kmgt".index(found[2].lower() or " "))
-    raise argparse.ArgumentTypeError(f"{text!r} is not a size, such as 500MB or 2GB")
 
 
 def _is_wanted(args: argparse.Namespace, row: Row) -> bool:

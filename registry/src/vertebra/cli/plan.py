@@ -8,7 +8,9 @@ from typing import Any
 
 from vertebra._presets.cache_plan import NEW_TOKENS, PROMPT_TOKENS, Lengths
 from vertebra._presets.plan import Plan, plan_preset
+from vertebra._presets.plans.devices import RANK
 from vertebra.cli.output import bytes_text, print_json
+from vertebra.cli.plans.devices import add_options, devices_request, print_devices
 from vertebra.cli.terminal.table import print_fields, print_text
 
 
@@ -19,27 +21,35 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("preset", help="a preset id, a handle or a path")
     parser.add_argument("--dtype", help="dtype or dtype policy of the weights (default: float32)")
     parser.add_argument("--runtime", help="runtime whose first device must fit it (default: the main memory)")
-    parser.add_argument("--lora-rank", type=int, metavar="RANK", help="also estimate LoRA training with this rank")
+    rank = f"also estimate LoRA training with this rank; with --train lora: rank of the adapter (default: {RANK})"
+    parser.add_argument("--lora-rank", type=int, metavar="RANK", help=rank)
     what = "also estimate the cache with which a decoder generates text"
     parser.add_argument("--generate", action="store_true", help=what)
-    rows = "with --generate: sequences at once: prompts, times answers or beams (default: 1)"
+    rows = "with --generate: sequences at once: prompts, times answers or beams; with --train: sequences in each part "
+    rows += "of the batch (default: 1)"
     parser.add_argument("--batch-size", type=int, metavar="N", help=rows)
     prompt = f"with --generate: tokens of each prompt (default: {PROMPT_TOKENS})"
     parser.add_argument("--prompt-tokens", type=int, metavar="N", help=prompt)
     new = f"with --generate: tokens of each answer (default: {NEW_TOKENS})"
     parser.add_argument("--new-tokens", type=int, metavar="N", help=new)
+    add_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
-    plan = plan_preset(args.preset, args.dtype, args.runtime, args.lora_rank, _lengths(args))
+    request, lengths = devices_request(args), _lengths(args)
+    lora_rank = args.lora_rank if request is None else None
+    plan = plan_preset(args.preset, args.dtype, args.runtime, lora_rank, lengths, request)
     uses = _uses(plan)
     if args.json:
         facts = {"place" if name == "device" else name: value for name, value in asdict(plan).items()}
         print_json(facts | {"fits": {name: plan.fits(needed) for name, needed in uses.items()}})
         return 0
     print_text(f"{plan.backbone} of {plan.handle} ({plan.format}), {plan.parameters:,} parameters")
+    if plan.devices is not None:
+        print_devices(plan.devices)
+        return 0
     print_fields([*_sizes(plan), *((name, _verdict(plan, needed)) for name, needed in uses.items())], indent="  ")
     if plan.not_read:
         print_text(f"warning: {plan.not_read} and its shards are not read: vertebra verify compares both checkpoints")
@@ -51,6 +61,8 @@ def _lengths(args: argparse.Namespace) -> Lengths | None:
     given = {"--batch-size": args.batch_size, "--prompt-tokens": args.prompt_tokens, "--new-tokens": args.new_tokens}
     if args.generate:
         return Lengths(1 if args.batch_size is None else args.batch_size, args.prompt_tokens, args.new_tokens)
+    if args.train is not None:
+        del given["--batch-size"]
     for option in (option for option, value in given.items() if value is not None):
         args.parser.error(f"{option} is for --generate")
     return None

@@ -5,6 +5,8 @@ from vertebra.errors.base import VertebraError as VertebraError
 from vertebra.errors.base import close_names as close_names
 from vertebra.errors.base import exception_text as exception_text
 from vertebra.errors.base import printable as printable
+from vertebra.errors.layouts import LayoutError as LayoutError
+from vertebra.errors.layouts import MeshError as MeshError
 from vertebra.errors.lora import AdapterBaseError as AdapterBaseError
 from vertebra.errors.lora import AdapterMismatchError as AdapterMismatchError
 from vertebra.errors.lora import AdapterNotFoundError as AdapterNotFoundError

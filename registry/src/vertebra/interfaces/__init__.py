@@ -251,6 +251,52 @@ class Runtime(ABC):
         must be for other inputs.
         """
 
+    def mesh_sizes(self, mesh: Any) -> Mapping[str, int] | None:
+        """Returns the sizes of a mesh's axes by name, outermost first, or None if it is no mesh of this backend.
+
+        Axes without names are called `axis_0`, `axis_1`, and so on.
+        """
+        return None
+
+    def divide(
+        self,
+        mesh: Any,
+        divided: Sequence[Sequence[str]],
+        shape: Sequence[int],
+        dtype: str,
+        part: Callable[[tuple[slice, ...]], np.ndarray[Any, Any]],
+    ) -> Any:
+        """Returns a tensor of which each device of a mesh holds a part, or a whole copy.
+
+        Args:
+            mesh: A mesh of this backend.
+            divided: For each axis of the tensor, the axes of the mesh along which it is divided, outermost first.
+            shape: The shape of the whole tensor, whose divided axes are divisible.
+            dtype: The Keras dtype.
+            part: Returns the values of a part, which may view a mapped file; it is called only for the parts of this
+                process's devices. The tensor views them where `tensor` would.
+        """
+        raise NotImplementedError(f"runtime {self.name!r} divides no tensors")
+
+    def own_parts(self, tensor: Any) -> Sequence[tuple[tuple[slice, ...], np.ndarray[Any, Any]]]:
+        """Returns the parts of a divided tensor that this process is to write when it is saved: indexes and values.
+
+        Each part belongs to one process, so that those of all processes are the whole tensor, each number once.
+        """
+        raise NotImplementedError(f"runtime {self.name!r} divides no tensors")
+
+    def process_of(self, mesh: Any) -> tuple[int, int]:
+        """Returns this process's number among those of a mesh, from 0, and how many there are."""
+        raise NotImplementedError(f"runtime {self.name!r} divides no tensors")
+
+    def exchange(self, mesh: Any, message: bytes, seconds: float) -> list[bytes]:
+        """Sends a short message to all processes of a mesh; returns everyone's, in the order of their numbers.
+
+        Raises:
+            TimeoutError: a process did not send its message within the time.
+        """
+        raise NotImplementedError(f"runtime {self.name!r} divides no tensors")
+
     def write_slots(self, slots: Any, start: Any, values: Any) -> Any:
         """Returns a cache's slots with some of them written; it may write to the memory of `slots`.
 

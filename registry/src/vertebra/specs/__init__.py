@@ -8,6 +8,11 @@ from vertebra.specs.architectures import resolve_reference as resolve_reference
 from vertebra.specs.caches import CacheLayer as CacheLayer
 from vertebra.specs.caches import CacheLayout as CacheLayout
 from vertebra.specs.heads import HeadSpec as HeadSpec
+from vertebra.specs.layouts import LayoutRule as LayoutRule
+from vertebra.specs.layouts import MeshAxis as MeshAxis
+from vertebra.specs.layouts import Placement as Placement
+from vertebra.specs.layouts import WeightPlacement as WeightPlacement
+from vertebra.specs.layouts import layout_rules as layout_rules
 from vertebra.specs.lora import AdapterTensor as AdapterTensor
 from vertebra.specs.lora import LoraConfig as LoraConfig
 from vertebra.specs.lora import LoraReceipt as LoraReceipt

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from vertebra.specs.layouts import LayoutRule
 from vertebra.specs.presets import PresetSpec, check_kinds
 
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -50,6 +51,9 @@ class BackboneSpec:
     """Reference to a function `(arguments) -> Sequence[CacheLayer]` of the backbone's arguments, for a decoder: the
     keys and values that each attention layer caches, in the order of the calls. It returns None for arguments that
     make no decoder, such as attention in both directions. Its module imports no framework."""
+    layout: tuple[LayoutRule, ...] = ()
+    """How its weights are divided for tensor parallelism, by role; empty if it declares no layout. See
+    `vertebra.layout_rules`."""
     demo: str | None = None
     """Reference to a function `(DemoContext) -> None` that demonstrates the architecture; `vertebra demo` runs it."""
     version: int = 1
@@ -73,7 +77,8 @@ class BackboneSpec:
         check_kinds("BackboneSpec", tuple, (self.presets,))
         check_kinds("BackboneSpec", PresetSpec, self.presets)
         check_kinds("BackboneSpec", FormatSpec, self.formats.values())
-        check_kinds("BackboneSpec", tuple, (self.runtimes,))
+        check_kinds("BackboneSpec", tuple, (self.layout, self.runtimes))
+        check_kinds("BackboneSpec", LayoutRule, self.layout)
         check_kinds("BackboneSpec", str, self.runtimes)
         others = [preset.name for preset in self.presets if preset.backbone not in ("", self.name)]
         if others:

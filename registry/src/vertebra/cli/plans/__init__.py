@@ -1,0 +1,1 @@
+"""Many devices in `vertebra plan`: options and output."""
