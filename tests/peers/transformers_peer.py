@@ -133,6 +133,20 @@ def adapt(folder, inputs, adapter, attention=None, model="AutoModel"):
     return {"outputs": compute(model, inputs), "complaints": said + unexpected} | count(model)
 
 
+def left_out(folder, adapter, model="AutoModel"):
+    """Loads an adapter on a checkpoint; returns the names of the tensors for which PEFT has no parameter, or its error.
+
+    The names are those in the file, without `.weight`, which PEFT adds to some.
+    """
+    base = getattr(transformers, model).from_pretrained(folder, dtype="float32")
+    loaded = peft.PeftModel(base, peft.PeftConfig.from_pretrained(adapter))
+    try:
+        result = peft.set_peft_model_state_dict(loaded, peft.utils.load_peft_weights(adapter))
+    except RuntimeError as error:
+        return {"error": str(error), "names": []}
+    return {"error": "", "names": sorted(name.replace(".default", "") for name in result.unexpected_keys)}
+
+
 def adapt_alone(inputs, adapter, folder=None):
     """Loads the base that an adapter names, and the adapter; returns the outputs, and the class of the base."""
     model = peft.AutoPeftModel.from_pretrained(adapter, dtype="float32")
@@ -310,6 +324,7 @@ if __name__ == "__main__":
         create=create,
         create_wrapped=create_wrapped,
         adapt=adapt,
+        left_out=left_out,
         adapt_alone=adapt_alone,
         known_to_peft=known_to_peft,
         make_adapter=make_adapter,

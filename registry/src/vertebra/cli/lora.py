@@ -1,4 +1,4 @@
-"""`vertebra lora info|convert|merge ADAPTER`: describes an adapter, converts it, or merges it into a preset."""
+"""`vertebra lora info|check|convert|merge ADAPTER`: describes or checks an adapter, converts it, or merges it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from vertebra import lora
 from vertebra._discovery.backbone_classes import bind_any
+from vertebra.cli.adapters import check as checking
 from vertebra.cli.output import bytes_text, plain_warnings, print_assets, print_json
 from vertebra.cli.progress import busy
 from vertebra.cli.terminal.streams import say, say_lines
@@ -24,9 +25,11 @@ _FORMS = {"short": "the short form", "peft": "PEFT's folder", "kerashub": "Keras
 
 def add_commands(commands: Any) -> None:
     """Adds the group."""
-    text = "show a LoRA adapter, convert it to another format, or merge it into a preset"
+    text = "show a LoRA adapter, check it for an engine, convert it to another format, or merge it into a preset"
     group = commands.add_parser("lora", help=text, description=text).add_subparsers(metavar="ACTION", required=True)
     info = _add(group, "info", "show an adapter's settings, layers and sizes, without loading it", _info)
+    check = _add(group, "check", "say what of an adapter PEFT or a server would refuse, ignore or change", None)
+    checking.add_arguments(check)
     text = "convert an adapter to another format; without --base, only adapter_model.bin of a folder to safetensors"
     convert = _add(group, "convert", text, _convert)
     convert.add_argument("target", help="a .safetensors or .lora.h5 file, or a folder in PEFT's layout")
@@ -44,7 +47,7 @@ def add_commands(commands: Any) -> None:
         parser.add_argument("--no-check-base", action="store_true", help=no_check)
         parser.add_argument("--no-strict", action="store_true", help="skip tensors that the base model does not have")
         parser.add_argument("--runtime", help="runtime to use (default: the selected one, or any)")
-    for parser in (info, convert, merge):
+    for parser in (info, check, convert, merge):
         parser.add_argument("--json", action="store_true", help="print JSON")
 
 

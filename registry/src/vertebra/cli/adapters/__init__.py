@@ -1,0 +1,1 @@
+"""Further commands about adapters, which `vertebra.cli.lora` adds to its group."""
