@@ -8,28 +8,13 @@ import inspect
 import json
 import logging
 import sys
-from types import SimpleNamespace
 
 from vllm.config.lora import LoRAConfig
-from vllm.entrypoints.openai.models.serving import OpenAIServingModels
 from vllm.lora.lora_model import LoRAModel
 from vllm.lora.peft_helper import PEFTHelper
 from vllm.lora.request import LoRARequest
 from vllm.lora.resolver import LoRAResolver, LoRAResolverRegistry
 from vllm.plugins import load_general_plugins
-
-
-class Engine:
-    """The engine's part in loading an adapter: the steps of vLLM's worker that need no model."""
-
-    def __init__(self, base, modules):
-        self.model_config = SimpleNamespace(model=base, max_model_len=8)
-        self.renderer = self.input_processor = None
-        self.modules = modules
-        self.loaded = {}
-
-    async def add_lora(self, request):
-        self.loaded[request.lora_name] = load(request, self.modules)
 
 
 def load(request, modules, max_rank=16):
@@ -43,7 +28,7 @@ def load(request, modules, max_rank=16):
 
 
 def serve(base, names, modules):
-    """Resolves names as the server does for requests; returns its answers and lines of the log."""
+    """Resolves names by the registry, as vLLM's server does, and loads the adapters; returns both, and the log."""
     lines = []
     handler = logging.Handler()
     handler.emit = lambda record: lines.append(f"{record.levelname} {record.getMessage()}")
@@ -51,23 +36,16 @@ def serve(base, names, modules):
     load_general_plugins()
     resolver = LoRAResolverRegistry.get_resolver("vertebra")
     signatures = [str(inspect.signature(kind.resolve_lora)) for kind in (LoRAResolver, type(resolver))]
-    engine = Engine(base, modules)
-    server = OpenAIServingModels(engine, [])
 
-    async def answers():
-        return [await server.resolve_lora(name) for name in names]
+    async def resolved():
+        return [await resolver.resolve_lora(base, name) for name in names]
 
-    found = asyncio.run(answers())
+    found = {name: request for name, request in zip(names, asyncio.run(resolved()), strict=True) if request}
     return {
         "is_resolver": isinstance(resolver, LoRAResolver),
         "signatures": signatures,
-        "answers": [
-            {"path": answer.lora_path, "id": answer.lora_int_id}
-            if isinstance(answer, LoRARequest)
-            else {"status": answer.error.code, "message": answer.error.message}
-            for answer in found
-        ],
-        "loaded": engine.loaded,
+        "ids": {name: request.lora_int_id for name, request in found.items()},
+        "loaded": {name: load(request, modules) for name, request in found.items()},
         "log": lines,
     }
 
