@@ -40,7 +40,7 @@ def test_an_adapter_is_compared_with_the_base(base, tmp_path, capsys, monkeypatc
     for weight in changed.weights:
         weight.assign(weight + 1)
     changed.save_to_preset(other)
-    with pytest.raises(CommandFailedError, match="other base|another base|trained on"):
+    with pytest.raises(CommandFailedError, match="trained on"):
         deliver("own", str(other), settings)
     (tmp_path / "names.toml").write_text(f'own = "{tmp_path}/own.safetensors"\n')
     monkeypatch.setenv("VERTEBRA_VLLM_NAMES", str(tmp_path / "names.toml"))
@@ -60,5 +60,5 @@ def test_adapters_of_peft_are_copied_with_a_note_or_refused(golden, base, tmp_pa
         deliver("plain", str(base), Settings(names, max_bytes=10))
     with pytest.raises(AdapterRefusedError, match="DoRA"):
         deliver("dora", str(base), Settings(names))
-    with pytest.raises(CommandFailedError, match="nothing is there"):
+    with pytest.raises(CommandFailedError, match="No adapter at"):
         deliver("none", str(base), Settings({"none": str(tmp_path / "nothing")}))

@@ -1,4 +1,4 @@
-"""vLLM's real classes in a child process: the resolver in its registry, its reader of configs, and of tensors.
+"""vLLM's real classes in a child process: the resolver in its registry, and its reader of configs.
 
 The engine needs a GPU; these classes do not. Prints a JSON object for the request on standard input.
 """
@@ -8,26 +8,21 @@ import inspect
 import json
 import logging
 import sys
+from types import SimpleNamespace
 
-from vllm.config.lora import LoRAConfig
-from vllm.lora.lora_model import LoRAModel
 from vllm.lora.peft_helper import PEFTHelper
-from vllm.lora.request import LoRARequest
 from vllm.lora.resolver import LoRAResolver, LoRAResolverRegistry
 from vllm.plugins import load_general_plugins
 
 
-def load(request, modules, max_rank=16):
-    """Reads an adapter as `WorkerLoRAManager._load_adapter` does; returns its modules and the scale of each."""
-    helper = PEFTHelper.from_local_dir(request.lora_path, None)
-    helper.validate_legal(LoRAConfig(max_lora_rank=max_rank))
-    model = LoRAModel.from_local_checkpoint(
-        request.lora_path, set(modules), helper, lora_model_id=request.lora_int_id, device="cpu"
-    )
-    return {name: [weights.rank, weights.scaling] for name, weights in model.loras.items()}
+def load(folder, max_rank=16):
+    """Reads and validates the config of an adapter as vLLM's worker does; returns rank and scale."""
+    helper = PEFTHelper.from_local_dir(folder, None)
+    helper.validate_legal(SimpleNamespace(max_lora_rank=max_rank))  # the only field that it reads
+    return list(helper.get_rank_and_scaling("q_proj"))
 
 
-def serve(base, names, modules):
+def serve(base, names):
     """Resolves names by the registry, as vLLM's server does, and loads the adapters; returns both, and the log."""
     lines = []
     handler = logging.Handler()
@@ -45,16 +40,16 @@ def serve(base, names, modules):
         "is_resolver": isinstance(resolver, LoRAResolver),
         "signatures": signatures,
         "ids": {name: request.lora_int_id for name, request in found.items()},
-        "loaded": {name: load(request, modules) for name, request in found.items()},
+        "loaded": {name: load(request.lora_path) for name, request in found.items()},
         "log": lines,
     }
 
 
-def check(folder, modules, max_rank=16):
-    """Returns vLLM's error for an adapter; an empty text if it accepts all of it."""
+def check(folder, max_rank=16):
+    """Returns vLLM's error for the config of an adapter; an empty text if it accepts it."""
     try:
-        load(LoRARequest("name", 1, folder), modules, max_rank)
-    except (ValueError, RuntimeError) as error:
+        load(folder, max_rank)
+    except ValueError as error:
         return str(error)
     return ""
 
