@@ -30,7 +30,10 @@ def serve(base, names):
     logging.getLogger("vllm.vertebra").addHandler(handler)
     load_general_plugins()
     resolver = LoRAResolverRegistry.get_resolver("vertebra")
-    signatures = [str(inspect.signature(kind.resolve_lora)) for kind in (LoRAResolver, type(resolver))]
+    kinds = LoRAResolver, type(resolver)
+    signatures = [
+        str(inspect.signature(kind.resolve_lora)).replace("vllm.lora.request.", "").replace("'", "") for kind in kinds
+    ]
 
     async def resolved():
         return [await resolver.resolve_lora(base, name) for name in names]
