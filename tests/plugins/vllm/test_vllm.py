@@ -42,19 +42,21 @@ def test_names_are_resolved_in_the_registry(vllm, golden, tmp_path):
     assert any(line.startswith("ERROR Refused the adapter 'dora'") for line in found["log"])
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {}, {"use_dora": True}, {"bias": "all"}, {"lora_bias": True}, {"modules_to_save": ["lm_head"]},
-        {"modules_to_save": ["score"]}, {"init_lora_weights": "pissa"}, {"init_lora_weights": "eva"}, {"r": 64},
-        {"rank_pattern": {"query": 32}}, {"use_rslora": True}, {"use_qalora": True}, {"layer_replication": [[0, 1]]},
-        {"alora_invocation_tokens": [1]},
-    ],
-    ids=str,
-)  # fmt: skip
-def test_settings_are_refused_as_by_vllm(changes, vllm, golden, tmp_path):
-    folder = shutil.copytree(golden / "peft_lora", tmp_path / "adapter")
-    config = folder / "adapter_config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | changes))
-    fields = [finding["field"] for finding in check_adapter(folder, "vllm")["findings"]]
-    assert bool(fields) == bool(vllm("check", folder=str(folder)))
+CHANGES = [
+    {}, {"use_dora": True}, {"bias": "all"}, {"lora_bias": True}, {"modules_to_save": ["lm_head"]},
+    {"modules_to_save": ["score"]}, {"init_lora_weights": "pissa"}, {"init_lora_weights": "eva"}, {"r": 64},
+    {"rank_pattern": {"query": 32}}, {"use_rslora": True}, {"use_qalora": True}, {"layer_replication": [[0, 1]]},
+    {"alora_invocation_tokens": [1]},
+]  # fmt: skip
+
+
+def test_settings_are_refused_as_by_vllm(vllm, golden, tmp_path):
+    folders = []
+    for number, changes in enumerate(CHANGES):
+        folder = shutil.copytree(golden / "peft_lora", tmp_path / str(number))
+        config = folder / "adapter_config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | changes))
+        folders.append(str(folder))
+    ours = [bool(check_adapter(folder, "vllm")["findings"]) for folder in folders]
+    assert ours == [bool(error) for error in vllm("check", folders=folders)]
+    assert {True, False} == set(ours)

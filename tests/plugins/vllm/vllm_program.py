@@ -48,10 +48,14 @@ def serve(base, names):
     }
 
 
-def check(folder, max_rank=16):
-    """Returns vLLM's error for the config of an adapter; an empty text if it accepts it."""
+def check(folders):
+    """Returns vLLM's error for the config of each adapter; an empty text if it accepts it."""
+    return [_error(folder) for folder in folders]
+
+
+def _error(folder):
     try:
-        load(folder, max_rank)
+        load(folder)
     except ValueError as error:
         return str(error)
     return ""
