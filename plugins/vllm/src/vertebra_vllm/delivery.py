@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -106,7 +105,7 @@ def _write(facts: Mapping[str, Any], base: str, folder: Path) -> None:
             run("lora", "convert", facts["adapter"], str(written), "--base", base, "--json")
         _check_engine(written)
         try:
-            os.replace(written, folder)
+            written.replace(folder)
         except OSError:
             if not (folder / _CONFIG).is_file():  # otherwise another process was faster
                 raise

@@ -79,7 +79,16 @@ def test_the_list_has_files_commands_and_commands_of_plugins(capsys):
     assert main(["schema", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     check("schema", rows)
-    assert {row["name"] for row in rows} == {*NAMES, "embed", "classify", "tag", "rerank", "generate", "chat"}
+    assert {row["name"] for row in rows} == {
+        *NAMES,
+        "embed",
+        "classify",
+        "tag",
+        "rerank",
+        "generate",
+        "chat",
+        "vllm-adapter",
+    }
     assert main(["schema"]) == 0
     assert "lockfile" in capsys.readouterr().out
 
@@ -135,6 +144,10 @@ def test_inspect_shows_a_tokenizer(run):
 @pytest.mark.parametrize("adapter", ["peft_lora", "peft_dora", "kerashub_lora.lora.h5"])
 def test_lora_info(run, adapter):
     assert run("lora", "info", BERT / adapter, name="lora-info")["layers"]
+
+
+def test_lora_check(run):
+    assert run("lora", "check", BERT / "peft_lora", "--for", "peft", name="lora-check")["used"]
 
 
 def test_plan(run):

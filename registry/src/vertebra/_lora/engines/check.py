@@ -28,7 +28,7 @@ _FORMS = {"short": "Vertebra's short form", "kerashub": "KerasHub's form"}
 def check_adapter(
     adapter: str | Path, engine: str, base: str | None = None, max_rank: int | None = None
 ) -> dict[str, Any]:
-    """Returns what an engine would not use of an adapter, as plain data; reads its config and the header of its tensors.
+    """Returns what an engine would not use of an adapter, as plain data, from its config and the header of its tensors.
 
     Args:
         adapter: A path or handle.
@@ -82,7 +82,8 @@ def _config(subject: str, path: Path) -> Mapping[str, Any]:
 
 def _findings(engine: Engine, form: str, adapter: Adapter, base: str | None, max_rank: int | None) -> list[Finding]:
     if form != PEFT:
-        reason = f"it is in {_FORMS[form]}: write it in PEFT's layout with vertebra lora convert ADAPTER FOLDER --base PRESET"
+        remedy = "write it in PEFT's layout with vertebra lora convert ADAPTER FOLDER --base PRESET"
+        reason = f"it is in {_FORMS[form]}: {remedy}"
         return [Finding("refused", None, None, (), reason, "its files")]
     found = [*of_settings(engine, adapter, max_rank), *of_tensors(engine, adapter)]
     if base is not None:

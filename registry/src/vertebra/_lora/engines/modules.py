@@ -25,7 +25,7 @@ def is_targeted(config: Mapping[str, Any], module: str) -> bool:
 
 
 def is_named(names: Any, module: str) -> bool:
-    """Returns whether one of a list of names is that of a module or its end, or an expression matches the whole name."""
+    """Returns whether one of a list of names is that of a module or its end, or an expression matches all of it."""
     if isinstance(names, str):
         return names in ("all", _ALL_LINEAR) or _matches(names, module)
     if not isinstance(names, list):
