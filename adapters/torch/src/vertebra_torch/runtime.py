@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +69,38 @@ class TorchRuntime(Runtime):
         from vertebra_torch.compiling import CompiledFunction
 
         return CompiledFunction(backbone)
+
+    def mesh_sizes(self, mesh: Any) -> Mapping[str, int] | None:
+        from vertebra_torch.meshes.parts import mesh_sizes
+
+        return mesh_sizes(mesh)
+
+    def divide(
+        self,
+        mesh: Any,
+        divided: Sequence[Sequence[str]],
+        shape: Sequence[int],
+        dtype: str,
+        part: Callable[[tuple[slice, ...]], np.ndarray[Any, Any]],
+    ) -> Any:
+        from vertebra_torch.meshes.parts import divide
+
+        return divide(mesh, divided, shape, dtype, part)
+
+    def own_parts(self, tensor: Any) -> Sequence[tuple[tuple[slice, ...], np.ndarray[Any, Any]]]:
+        from vertebra_torch.meshes.parts import own_parts
+
+        return own_parts(tensor)
+
+    def process_of(self, mesh: Any) -> tuple[int, int]:
+        from vertebra_torch.meshes.processes import process_of
+
+        return process_of(mesh)
+
+    def exchange(self, mesh: Any, message: bytes, seconds: float) -> list[bytes]:
+        from vertebra_torch.meshes.processes import exchange
+
+        return exchange(mesh, message, seconds)
 
     def write_slots(self, slots: Any, start: Any, values: Any) -> Any:
         from vertebra_torch.tensors import write_slots
