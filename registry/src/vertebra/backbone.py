@@ -77,6 +77,7 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
         self._preset: str | None = None
         self._origin: PresetFolder | None = None
         self._saved_to: set[Path] = set()
+        self._mesh: Any = None
 
     @classmethod
     def _constructor_arguments(cls) -> dict[str, Any]:

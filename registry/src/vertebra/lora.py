@@ -108,15 +108,10 @@ def save(model: Any, filepath: str | Path, name: str | None = None) -> None:
         PresetSaveError: the file cannot be written; an existing file is unchanged.
     """
     from vertebra._lora.choices.calls import reading
-    from vertebra._lora.files.adapter_data import AdapterData
-    from vertebra._lora.files.dispatch import write_adapter
-    from vertebra._lora.state import require_adapters
+    from vertebra._lora.saving import save_adapter
 
     with reading(model):
-        adapters = require_adapters(model)
-        adapter = adapters.get(name)
-        content = AdapterData(adapters.values_of(adapter.name), adapter.base, adapters.co_trained_of(adapter.name))
-        write_adapter(model, filepath, adapter.plan, content)
+        save_adapter(model, filepath, name)
 
 
 def load(

@@ -60,6 +60,22 @@ def take(rule: TensorRule, array: np.ndarray[Any, Any], weight: Shape) -> np.nda
     return ordered[..., first : first + weight[-1]]
 
 
+def viewed(rule: TensorRule, tensor: np.ndarray[Any, Any], weight: Shape) -> np.ndarray[Any, Any] | None:
+    """Returns a weight's value as a view of its tensor, as `take`, but None if it would be a copy."""
+    import numpy as np
+
+    if rule.added or rule.first_row or stored_shape(rule, weight) != tensor.shape:
+        return None
+    try:
+        ordered = np.reshape(tensor.transpose(_axes(rule, tensor.ndim)), _whole(rule, weight), copy=False)
+    except (TypeError, ValueError):  # numpy 1 cannot tell whether it would copy
+        return None
+    if rule.part is None:
+        return ordered
+    first = rule.part[0] * weight[-1] // rule.taken
+    return ordered[..., first : first + weight[-1]]
+
+
 def put(rules: Sequence[TensorRule], weights: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
     """Assembles a tensor from its weights, in the order of their parts; the inverse of `take`."""
     import numpy as np
