@@ -22,6 +22,9 @@ _KERAS_MODULE = "_torch_params"
 class TorchModel(keras.Model):
     """A Keras model that works as a torch module: its modes, its state dict, and its dtype, which cannot be changed."""
 
+    placement: Any = None
+    """Where the weights are on a mesh, or None."""
+
     def train(self, mode: bool = True) -> Any:
         """Sets whether later calls apply dropout, unless they pass `training=` or are part of another Keras model.
 
@@ -39,7 +42,7 @@ class TorchModel(keras.Model):
         mode = self.__dict__.get("_train_mode")
         if mode is not None and kwargs.get("training") is None and _is_outermost(args, kwargs):
             kwargs["training"] = mode
-        if getattr(self, "placement", None) is not None and not _is_symbolic(args, kwargs):
+        if self.placement is not None and not _is_symbolic(args, kwargs):
             return self._call_divided(args, kwargs)
         return super().__call__(*args, **kwargs)
 

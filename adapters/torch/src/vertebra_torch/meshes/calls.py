@@ -13,6 +13,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Placement, Replicate, Shard
 
 from vertebra.specs import Placement as Receipt
+from vertebra_torch.meshes.dropping import drawing
 from vertebra_torch.meshes.gathering import Gathered
 from vertebra_torch.meshes.operations import Mixed, replicated
 
@@ -33,7 +34,7 @@ def computing(model: Any, mesh: DeviceMesh) -> Iterator[None]:
     placement of its weight, and so gathers again in the backward pass instead of keeping the gathered weights.
     """
     scope = Gathered(model, mesh, _numbers(model.placement, ("fsdp",)))
-    with scope, scope.gathering_again(), Mixed(mesh):
+    with scope, scope.gathering_again(), drawing(mesh), Mixed(mesh):
         yield
     scope.apply_updates()
 
