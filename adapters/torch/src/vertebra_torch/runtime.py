@@ -102,6 +102,20 @@ class TorchRuntime(Runtime):
 
         return exchange(mesh, message, seconds)
 
+    def equalize(self, model: Any, variables: Sequence[Any]) -> None:
+        from vertebra_torch.meshes.calls import mesh_of
+        from vertebra_torch.meshes.processes import equalize
+
+        mesh = mesh_of(model)
+        if mesh is not None:
+            equalize(mesh, variables)
+
+    def sample(self, tensor: Any, step: int) -> np.ndarray[Any, Any]:
+        from vertebra_torch.meshes.parts import sample
+
+        values = sample(tensor, step)
+        return super().sample(tensor, step) if values is None else values
+
     def write_slots(self, slots: Any, start: Any, values: Any) -> Any:
         from vertebra_torch.tensors import write_slots
 

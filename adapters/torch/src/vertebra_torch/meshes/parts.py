@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import torch
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import DTensor, Placement, Replicate, Shard
+from torch.distributed.tensor import DTensor, Partial, Placement, Replicate, Shard
 
 from vertebra.errors import MeshError
 from vertebra_torch.tensors import to_tensor
@@ -99,6 +99,25 @@ def own_parts(tensor: Any) -> list[tuple[Slices, np.ndarray[Any, Any]]]:
     if any(copies):
         return []
     return [(_slices(tensor.device_mesh, tensor.placements, tensor.shape), _array(local_part(tensor)))]
+
+
+def sample(tensor: Any, step: int) -> np.ndarray[Any, Any] | None:
+    """Returns every `step`-th value of a divided tensor in row-major order, or None if the tensor is not divided."""
+    if not isinstance(tensor, DTensor):
+        return None
+    mesh, local = tensor.device_mesh, local_part(tensor)
+    numbers = torch.arange(0, tensor.numel(), step)
+    inside = torch.ones(len(numbers), dtype=torch.bool)
+    places, rest = [], numbers
+    for own, size in zip(reversed(_slices(mesh, tensor.placements, tensor.shape)), reversed(tensor.shape), strict=True):
+        axis, rest = rest % size, rest // size
+        inside &= (axis >= own.start) & (axis < own.stop)
+        places.append(axis - own.start)
+    found = local[tuple(place[inside].to(local.device) for place in reversed(places))]
+    values = torch.zeros(len(numbers), dtype=found.dtype, device=local.device)
+    values[inside.to(local.device)] = found
+    addends = [Partial() if isinstance(place, Shard) else Replicate() for place in tensor.placements]
+    return _array(DTensor.from_local(values, mesh, addends, run_check=False).full_tensor())
 
 
 def local_part(tensor: DTensor) -> torch.Tensor:

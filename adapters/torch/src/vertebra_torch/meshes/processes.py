@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -57,6 +58,22 @@ def _has(store: Any, key: str) -> bool:
         return bool(store.check([key]))
     except RuntimeError:
         return False
+
+
+def equalize(mesh: DeviceMesh, variables: Sequence[Any]) -> None:
+    """Gives variables, which each process has as a whole, the values that they have in a mesh's first process."""
+    with torch.no_grad():
+        for variable in variables:
+            first = variable.value.detach().contiguous().clone()
+            send_first(mesh, first)
+            variable.assign(first)
+
+
+def send_first(mesh: DeviceMesh, tensor: torch.Tensor) -> None:
+    """Overwrites a tensor with its values in a mesh's first process."""
+    for number in range(mesh.ndim):
+        group = mesh.get_group(number)
+        torch.distributed.broadcast(tensor, torch.distributed.get_global_rank(group, 0), group=group)
 
 
 def _ranks(mesh: DeviceMesh) -> tuple[int, ...]:

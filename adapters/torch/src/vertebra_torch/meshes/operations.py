@@ -1,0 +1,190 @@
+"""Operations on DTensors and other tensors together, and those that are computed on each process's part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor, Partial, Placement, Replicate, Shard
+from torch.overrides import TorchFunctionMode
+
+Placements = Sequence[Placement]
+
+
+class Mixed(TorchFunctionMode):
+    """Takes other tensors as replicated where an operation has a DTensor; each process must have the same values.
+
+    PyTorch's own `implicit_replication` does so for the whole process, and the backward pass, which also meets such
+    tensors, would need it, too. Here, the backward pass meets DTensors only.
+
+    Args:
+        mesh: The mesh.
+    """
+
+    def __init__(self, mesh: DeviceMesh) -> None:
+        super().__init__()
+        self._mesh = mesh
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if _has_mixture(args, kwargs):
+            args = self._converted(args)
+            kwargs = {name: self._converted(value) for name, value in kwargs.items()}
+        special = _BY_PARTS.get(func)
+        if special is not None and isinstance(args[0], DTensor | str):
+            done = special(*args, **kwargs)
+            if done is not None:
+                return done
+        return _summed(func(*args, **kwargs))
+
+    def _converted(self, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return value if isinstance(value, DTensor) else replicated(value, self._mesh)
+        if isinstance(value, list | tuple):
+            converted = [self._converted(inner) for inner in value]
+            return converted if isinstance(value, list) else tuple(converted)
+        return value
+
+
+def _summed(result: Any) -> Any:
+    """Returns a result whose parts are summed, once, as several operations will read it."""
+    if not isinstance(result, DTensor) or not any(place.is_partial() for place in result.placements):
+        return result
+    return _Sum.apply(result)  # type: ignore[no-untyped-call]
+
+
+class _Sum(torch.autograd.Function):
+    """The sum of the parts of a tensor, and of its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: DTensor) -> DTensor:
+        return without_parts(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: DTensor) -> DTensor:
+        return without_parts(gradients[0])
+
+
+def without_parts(tensor: DTensor) -> DTensor:
+    """Returns the sum of a tensor whose processes have addends of it."""
+    return with_placements(tensor, [Replicate() if place.is_partial() else place for place in tensor.placements])
+
+
+def with_placements(tensor: DTensor, placements: Placements) -> DTensor:
+    """Returns a tensor in other placements; addends are summed along one axis of the mesh after the other.
+
+    PyTorch warns of a sum along several axes at once, which it computes in the same way.
+    """
+    for number, (place, wanted) in enumerate(zip(tensor.placements, placements, strict=True)):
+        if place.is_partial():
+            places = [*tensor.placements[:number], wanted, *tensor.placements[number + 1 :]]
+            tensor = tensor.redistribute(placements=places)
+    return tensor.redistribute(placements=placements) if tuple(placements) != tuple(tensor.placements) else tensor
+
+
+def replicated(tensor: torch.Tensor, mesh: DeviceMesh) -> DTensor:
+    """Returns a tensor that each process has as a whole."""
+    return DTensor.from_local(tensor, mesh, [Replicate()] * mesh.ndim, run_check=False)
+
+
+def joined(local: torch.Tensor, mesh: DeviceMesh, placements: Placements, shape: Sequence[int]) -> DTensor:
+    """Returns the tensor of which each process has a part, with the memory order of the parts."""
+    strides, step = [0] * len(shape), 1
+    for axis in sorted(range(len(shape)), key=lambda axis: (local.stride(axis), -axis)):
+        strides[axis] = step
+        step *= max(shape[axis], 1)
+    return DTensor.from_local(
+        local, mesh, placements, run_check=False, shape=torch.Size(shape), stride=tuple(strides)
+    )
+
+
+def _has_mixture(args: Any, kwargs: Mapping[str, Any]) -> bool:
+    divided = other = False
+    for value in (*args, *kwargs.values()):
+        for inner in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(inner, DTensor):
+                divided = True
+            elif isinstance(inner, torch.Tensor):
+                other = True
+    return divided and other
+
+
+# === Operations by parts ===
+
+
+def _attention(
+    query: DTensor, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, **settings: Any
+) -> DTensor | None:
+    """Computes attention with the kernel for each process's rows and heads.
+
+    PyTorch 2.13 has no strategy for the kernels of CPUs, and takes minutes with others on small tensors.
+    """
+    mesh = query.device_mesh
+    divided = [_divided(place, (0, 1)) for place in query.placements]
+    places = [Replicate() if axis is None else Shard(axis) for axis in divided]
+    parts = [tensor.redistribute(placements=places).to_local() for tensor in (query, key, value)]
+    mask = None if attn_mask is None else _mask_part(attn_mask, divided, query.shape)
+    local = torch.nn.functional.scaled_dot_product_attention(*parts, mask, dropout_p, **settings)
+    return joined(local, mesh, places, (*query.shape[:-1], value.shape[-1]))
+
+
+def _divided(place: Placement, axes: Sequence[int]) -> int | None:
+    return place.dim if isinstance(place, Shard) and place.dim in axes else None
+
+
+def _mask_part(mask: DTensor, divided: Sequence[int | None], shape: Sequence[int]) -> torch.Tensor:
+    """Returns the part of a mask, or a bias, for the rows and heads of this process."""
+    missing = len(shape) - mask.ndim
+    places: list[Placement] = []
+    gradients: list[Placement] = []
+    for axis in divided:
+        own = None if axis is None or axis < missing else axis - missing
+        if own is not None and mask.shape[own] == shape[own + missing]:
+            places.append(Shard(own))
+            gradients.append(Shard(own))
+        else:
+            places.append(Replicate())
+            gradients.append(Replicate() if axis is None else Partial())
+    return mask.redistribute(placements=places).to_local(grad_placements=gradients)
+
+
+def _einsum(equation: str, *operands: Any) -> DTensor | None:
+    """Computes products for each process's part of the axes that all operands and the result have, if there are any."""
+    if not operands or not all(isinstance(operand, DTensor) for operand in operands):
+        return None
+    terms, _, result = equation.replace(" ", "").partition("->")
+    names = terms.split(",")
+    if len(names) != len(operands) or "." in equation or not result:
+        return None
+    common = [letter for letter in result if all(letter in name for name in names)]
+    letters = []
+    for number in range(operands[0].device_mesh.ndim):
+        axes = zip(names, operands, strict=True)
+        found = {name[place.dim] for name, operand in axes if isinstance(place := operand.placements[number], Shard)}
+        found |= {"?" for operand in operands if operand.placements[number].is_partial()}
+        if len(found) > 1 or not found <= set(common):
+            return None
+        letters.append(next(iter(found), None))
+    locals_ = [
+        operand.redistribute(placements=_at(name, letters)).to_local()
+        for name, operand in zip(names, operands, strict=True)
+    ]
+    sizes = {
+        letter: size for name, operand in zip(names, operands, strict=True) for letter, size in zip(name, operand.shape)
+    }
+    local = torch.einsum(equation, *locals_)
+    return joined(local, operands[0].device_mesh, _at(result, letters), [sizes[letter] for letter in result])
+
+
+def _at(name: str, letters: Sequence[str | None]) -> list[Placement]:
+    return [Replicate() if letter is None else Shard(name.index(letter)) for letter in letters]
+
+
+_BY_PARTS: Mapping[Any, Callable[..., DTensor | None]] = {
+    torch.nn.functional.scaled_dot_product_attention: _attention,
+    torch.einsum: _einsum,
+}
