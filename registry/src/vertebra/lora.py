@@ -108,7 +108,7 @@ def save(model: Any, filepath: str | Path, name: str | None = None) -> None:
         PresetSaveError: the file cannot be written; an existing file is unchanged.
     """
     from vertebra._lora.choices.calls import reading
-    from vertebra._lora.saving import save_adapter
+    from vertebra._lora.together import save_adapter
 
     with reading(model):
         save_adapter(model, filepath, name)
@@ -150,11 +150,15 @@ def load(
     from vertebra._lora import enable as enabling
     from vertebra._lora.choices.calls import changing, reading
     from vertebra._lora.files.dispatch import read_adapter
+    from vertebra._lora.together import agree_on_file, loading_together
 
-    with reading(model):
-        file = read_adapter(_bound(model), filepath, locked)
-    with changing(model):
-        return enabling.load(model, file, name, check_base, strict)
+    arguments = {"name": name, "check_base": check_base, "strict": strict}
+    with loading_together(_bound(model), filepath, arguments) as steps:
+        with reading(model):
+            file = read_adapter(model, filepath, locked)
+            agree_on_file(steps, file)
+        with changing(model):
+            return enabling.load(model, file, name, check_base, strict)
 
 
 def adapters(model: Any) -> dict[str, LoraReceipt]:

@@ -2,38 +2,50 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib import metadata
+from typing import NamedTuple
 
 from vertebra._discovery.plugins import registry
 from vertebra._placement.processes import Steps
 from vertebra.errors import MeshError
 from vertebra.errors.base import shown
 
-Facts = Mapping[str, object]
-"""Texts, or values that `repr` describes, by the names that messages have for them."""
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 MISSING = "none"
 _MOST_FACTS, _MOST_RANGES, _MOST_CHARACTERS = 3, 6, 200
 
 
-def agree(steps: Steps, facts: Facts) -> None:
+class Fact(NamedTuple):
+    """A fact that must be the same in all processes."""
+
+    value: str
+    shown: str
+    """The text of it in messages."""
+
+
+def agree(steps: Steps, facts: Mapping[str, object]) -> None:
     """Compares facts among all processes, as a step that they take together.
+
+    Args:
+        steps: The steps of the processes.
+        facts: Facts by the names that messages have for them: a `Fact`, a text, or a value that `repr` describes.
 
     Raises:
         MeshError: the processes differ; on each of them, it says which one differs in which fact.
     """
     if steps.group is None:
         return
-    own = {name: value if isinstance(value, str) else repr(value) for name, value in facts.items()}
+    own = {name: value if isinstance(value, Fact) else _described(value) for name, value in facts.items()}
     everyone = [json.loads(note) for note in steps.reach("agree", json.dumps(own))]
     differences = []
     for name in dict.fromkeys(name for each in everyone for name in each):
-        by_value: dict[str, list[int]] = {}
-        for number, each in enumerate(everyone):
-            by_value.setdefault(each.get(name, MISSING), []).append(number)
-        if len(by_value) > 1:
-            differences.append(f"in {name}: {_described(by_value)}")
+        found = [Fact(*each.get(name, (MISSING, MISSING))) for each in everyone]
+        if len({fact.value for fact in found}) > 1:
+            differences.append(f"in {name}: {_listed(found)}")
     if differences:
         rest = len(differences) - _MOST_FACTS
         more = f"; and {rest} more" if rest > 0 else ""
@@ -55,10 +67,18 @@ def _version(distribution: str) -> str:
         return MISSING
 
 
-def _described(by_value: Mapping[str, Sequence[int]]) -> str:
+def _described(value: object) -> Fact:
+    text = value if isinstance(value, str) else _ADDRESS.sub("", repr(value))
+    return Fact(hashlib.sha256(text.encode()).hexdigest(), shown(value, _MOST_CHARACTERS))
+
+
+def _listed(found: Sequence[Fact]) -> str:
     """Returns the values with the processes that have them; those of the fewest processes come first."""
-    order = sorted(by_value.items(), key=lambda item: (len(item[1]), -item[1][0]))
-    return ", ".join(f"{shown(value, _MOST_CHARACTERS)} on process {_ranges(numbers)}" for value, numbers in order)
+    numbers: dict[str, list[int]] = {}
+    for number, fact in enumerate(found):
+        numbers.setdefault(fact.value, []).append(number)
+    order = sorted(numbers.values(), key=lambda own: (len(own), -own[0]))
+    return ", ".join(f"{found[own[0]].shown} on process {_ranges(own)}" for own in order)
 
 
 def _ranges(numbers: Sequence[int]) -> str:
