@@ -55,8 +55,8 @@ def agree(steps: Steps, facts: Mapping[str, object]) -> None:
 
 def versions(runtime: str) -> dict[str, str]:
     """Returns the versions of Vertebra, its plugins, Keras and the runtime, as facts."""
-    versions = {name: _version(name) for name in ("vertebra", "keras", runtime)}
-    versions |= {p.owner.distribution: p.owner.version or MISSING for p in registry().plugins if p.status == "loaded"}
+    versions = {p.owner.distribution: p.owner.version or MISSING for p in registry().plugins if p.status == "loaded"}
+    versions |= {name: _version(name) for name in ("vertebra", "keras", runtime)}
     return {f"the version of {name}": version for name, version in sorted(versions.items())}
 
 

@@ -66,7 +66,9 @@ class Steps:
         self._notes: dict[int, dict[int, str]] = {}
         """The notes of each process, by step, of the steps that this process has not passed."""
         self._passed = 0
-        self._problem: str | None = None
+        self._error: MeshError | None = None
+        """The error of another process, which this one raises at its next step."""
+        self._cause: BaseException | None = None
         self._thread = threading.Thread(target=self._exchange, daemon=True, name="vertebra-mesh")
 
     @property
@@ -98,7 +100,7 @@ class Steps:
         try:
             if error is None:
                 self._reach("end", "", True)
-            elif self._problem is None:
+            elif self._error is None:
                 self._set(self._state[0], "", _told(error), True)
         finally:
             self._thread.join()
@@ -112,9 +114,10 @@ class Steps:
         step = self._state[0] + 1
         self._set(step, f"{name}\n{note}", None, ended)
         with self._changed:
-            self._changed.wait_for(lambda: self._problem or len(self._notes.get(step, ())) == self.count)
+            self._changed.wait_for(lambda: self._error or len(self._notes.get(step, ())) == self.count)
             if len(self._notes.get(step, ())) < self.count:
-                raise MeshError(str(self._problem), f"Start all processes again; {variable_of(TIMEOUT)} sets the time")
+                assert self._error is not None
+                raise self._error from self._cause
             notes, self._passed = self._notes.pop(step), step
         names, texts = zip(*(notes[number].split("\n", 1) for number in range(self.count)), strict=True)
         if len(set(names)) > 1:
@@ -131,12 +134,12 @@ class Steps:
             try:
                 answers = self._answers(state)
             except BaseException as error:  # the waiting thread must not wait for ever
-                self._fail(f"a process is gone, while it was to {self._action} ({exception_text(error)})")
+                self._fail(error)
                 return
             with self._changed:
                 is_new = self._take(answers)
                 self._changed.notify_all()
-                if self._problem is not None or all(ended for *_, ended in answers):
+                if self._error is not None or all(ended for *_, ended in answers):
                     return
                 pause = _FIRST_PAUSE if is_new else min(1.5 * pause, _LONGEST_PAUSE + self.count * _PAUSE_OF_ONE)
                 self._changed.wait_for(lambda before=state: self._state != before, pause)  # type: ignore[misc]
@@ -153,13 +156,17 @@ class Steps:
         for number, (step, note, error, _) in enumerate(answers):
             if step > self._passed and number not in self._notes.setdefault(step, {}):
                 self._notes[step][number], is_new = note, True
-            if error is not None and self._problem is None:
-                self._problem = f"process {number} of {self.count} could not {self._action}: {error}"
+            if error is not None and self._error is None:
+                problem = f"process {number} of {self.count} could not {self._action}: {error}"
+                self._error = MeshError(problem, "All processes have stopped there; correct the error, and try again")
         return is_new
 
-    def _fail(self, problem: str) -> None:
+    def _fail(self, error: BaseException) -> None:
+        reason = str(error) if isinstance(error, TimeoutError) else "the connection between them failed"
+        problem = f"a process is gone, or was silent for too long, when all were to {self._action}: {reason}"
+        remedy = f"Start all processes again; {variable_of(TIMEOUT)} sets how many seconds they wait"
         with self._changed:
-            self._problem = problem
+            self._error, self._cause = MeshError(problem, remedy), error
             self._changed.notify_all()
 
 

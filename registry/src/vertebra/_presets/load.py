@@ -58,7 +58,7 @@ def load_backbone(
     if verify and not load_weights:
         raise CertificateError(preset, "verify=True needs the weights", "Pass load_weights=True, or verify=False")
     options = {"load_weights": load_weights, "verify": verify, "copy": _copies(copy)}
-    request = {"load_weights": load_weights, "verify": verify, "arguments": overrides}
+    request = {"load_weights": load_weights, "verify": verify, **overrides}
     with _together(asked, preset, request, mesh) as steps:
         opened = _open(preset, locked, asked=asked, overrides=overrides, **options)
         agree(steps, _identity(opened) if steps.group is not None else {})
@@ -87,7 +87,7 @@ def load_for_task(
     check_unlocked(locked)
     options = {"load_weights": load_weights, "copy": _copies(copy)}
     matches: list[Match] = []
-    with _together(asked, preset, {"load_weights": load_weights, "arguments": overrides}, mesh) as steps:
+    with _together(asked, preset, {"load_weights": load_weights, **overrides}, mesh) as steps:
         opened = _open(preset, locked, asked=asked, overrides=overrides, **options)
         agree(steps, _identity(opened) if steps.group is not None else {})
         with no_collection():
@@ -124,7 +124,8 @@ def _identity(opened: PreparedLoad) -> dict[str, object]:
     value = hashlib.sha256(repr((described.backbone, described.format, described.arguments, weights)).encode())
     digest = value.hexdigest()
     preset = Fact(digest, f"{described.folder.handle} ({digest[:12]})")
-    return {"the preset": preset, "its class": described.backbone, "its arguments": described.arguments}
+    arguments = {f"its {name}": value for name, value in described.arguments.items()}
+    return {"the preset": preset, "its class": described.backbone, **arguments}
 
 
 def _open(preset: str | Path, locked: bool | None, **options: Any) -> PreparedLoad:
