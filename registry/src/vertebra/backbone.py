@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,16 +14,20 @@ from vertebra._discovery import runtimes
 from vertebra._discovery.catalog import BuiltInPresets
 from vertebra._lora.choices import calls
 from vertebra._lora.choices.call_lock import call_lock
+from vertebra._lora.choices.keras_files import KerasFiles
 from vertebra._lora_methods import LoraMethods
+from vertebra._placement.backbones import PlacedWeights
+from vertebra._placement.division import chosen_mesh
 from vertebra._weights.layer_paths import weight_names
 from vertebra._weights.quantized import quantization_plan, quantize_as_planned
 from vertebra.errors import LoraStateError
 
 if TYPE_CHECKING:
     from vertebra._resolve.preset_folder import PresetFolder
+    from vertebra.specs import LayoutRule
 
 
-class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc]
+class Backbone(LoraMethods, PlacedWeights, KerasFiles, runtimes.bind().model_class()):  # type: ignore[misc]
     """A model without a task: inputs such as token ids and masks, or images, in; hidden states out.
 
     A backbone is a functional model, built when it is constructed: extend it from `inputs` and `output`, compile and
@@ -77,6 +80,7 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
         self._preset: str | None = None
         self._origin: PresetFolder | None = None
         self._saved_to: set[Path] = set()
+        self._mesh: Any = None
 
     @classmethod
     def _constructor_arguments(cls) -> dict[str, Any]:
@@ -134,6 +138,10 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
         verify: bool = False,
         locked: bool | None = None,
         copy: bool | None = None,
+        mesh: Any = None,
+        layout: str | Sequence[LayoutRule] | None = None,
+        parallel: str | Sequence[str] | Mapping[str, str] | None = None,
+        on_uneven: str = "error",
         **kwargs: Any,
     ) -> Any:
         """Builds the backbone that a preset describes.
@@ -150,6 +158,14 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
             locked: Whether revision and digests must be those of `vertebra.lock`; None means as `VERTEBRA_LOCKED` says.
             copy: Whether to copy the weights into memory instead, so that programs that overwrite the file or cut it
                 short cannot reach them; None means as `VERTEBRA_COPY_WEIGHTS` says.
+            mesh: A mesh of the runtime's, `jax.sharding.Mesh`, torch's `DeviceMesh` or `keras.distribution.DeviceMesh`:
+                its devices hold parts of the weights, and each process reads those of its devices. `placement` says
+                what is where. None means the default device.
+            layout: How tensor-parallel axes of the mesh divide the weights: rules that replace those of the
+                architecture; None for the architecture's; or `"auto"` for these, or if it has none, by the shapes.
+            parallel: The uses of the mesh's axes, `data`, `fsdp` and `tensor`: in order, or by name; None means by
+                their names, such as `batch`, `fsdp` and `model`.
+            on_uneven: Whether a weight that cannot be divided evenly is an `"error"`, or to `"replicate"`.
             **kwargs: Arguments of the class's constructor, such as `dtype`, `trainable`, `name` or `dropout`,
                 that override the preset's config. Without `dtype`, floats follow Keras's dtype policy.
 
@@ -165,11 +181,14 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
             LockError: `locked` is True, and the preset is not in the lockfile or differs from its entry.
             OfflineError: a file must be downloaded, and `VERTEBRA_OFFLINE` is set.
             RuntimeBoundError: Keras already runs on another backend.
+            MeshError: the mesh is none of this runtime's, or the use of an axis is not known.
+            LayoutError: the weights cannot be divided evenly, or the architecture declares no layout.
         """
-        runtimes.bind(runtime)
+        bound = runtimes.bind(runtime)
         from vertebra._presets.load import load_backbone
 
-        return load_backbone(cls, preset, load_weights, verify, kwargs, locked, copy)
+        chosen = None if mesh is None else chosen_mesh(bound, mesh, layout, parallel, on_uneven)
+        return load_backbone(cls, preset, load_weights, verify, kwargs, locked, copy, chosen)
 
     def save_to_preset(
         self,
@@ -224,47 +243,6 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
     def export_to_transformers(self, path: str | Path) -> None:
         """Saves a folder that transformers loads: KerasHub's name for `save_to_preset(path, format="transformers")`."""
         self.save_to_preset(path, format="transformers")
-
-    # === Keras's own files: adapters cannot change during a save; calls wait during a load ===
-
-    def save_weights(self, *args: Any, **kwargs: Any) -> None:
-        """Saves the weights as `keras.Model.save_weights`, with the active adapters merged into the kernels."""
-        with calls.reading(self):
-            super().save_weights(*args, **kwargs)
-
-    def load_weights(self, *args: Any, **kwargs: Any) -> None:
-        """Loads weights as `keras.Model.load_weights`; a model with adapters loads all weights of the file or none.
-
-        Raises:
-            LoraStateError: the active adapters or their strengths differ from those when the file was saved, or they
-                are merged.
-            ReplacedWeightsError: torch's tools hold the weights in tensors of their own.
-            ValueError: the file's weights do not fit the model.
-        """
-        from vertebra._lora.files.keras_weights import check_file
-        from vertebra._lora.state import adapters_of
-
-        with calls.replacing_variables(self):
-            load = functools.partial(super().load_weights, *args, **kwargs)
-            if adapters_of(self) is not None:
-                check_file(self, load)
-            load()
-
-    def save(self, *args: Any, **kwargs: Any) -> Any:
-        """Saves the model as `keras.Model.save`, with the active adapter."""
-        with calls.reading(self):
-            return super().save(*args, **kwargs)
-
-    def get_weights(self) -> list[Any]:
-        """Returns the values of the weights, as `keras.Model.get_weights`."""
-        with calls.reading(self):
-            weights: list[Any] = super().get_weights()
-            return weights
-
-    def set_weights(self, weights: list[Any]) -> None:
-        """Sets the values of the weights, as `keras.Model.set_weights`; raises the errors of `load_weights`."""
-        with calls.replacing_variables(self):
-            super().set_weights(weights)
 
     def replacing_weights(self) -> AbstractContextManager[None]:
         """Blocks calls within a `with` block that replaces weights; runtimes use it for methods of their own.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -75,3 +75,35 @@ class JaxRuntime(Runtime):
         from vertebra_jax.compiling import CompiledStep
 
         return CompiledStep(model, step)
+
+    def mesh_sizes(self, mesh: Any) -> Mapping[str, int] | None:
+        from vertebra_jax.meshes import mesh_sizes
+
+        return mesh_sizes(mesh)
+
+    def divide(
+        self,
+        mesh: Any,
+        divided: Sequence[Sequence[str]],
+        shape: Sequence[int],
+        dtype: str,
+        part: Callable[[tuple[slice, ...]], np.ndarray[Any, Any]],
+    ) -> Any:
+        from vertebra_jax.meshes import divide
+
+        return divide(mesh, divided, shape, dtype, part)
+
+    def own_parts(self, tensor: Any) -> Sequence[tuple[tuple[slice, ...], np.ndarray[Any, Any]]]:
+        from vertebra_jax.meshes import own_parts
+
+        return own_parts(tensor)
+
+    def process_of(self, mesh: Any) -> tuple[int, int]:
+        from vertebra_jax.meshes import process_of
+
+        return process_of(mesh)
+
+    def exchange(self, mesh: Any, message: bytes, seconds: float) -> list[bytes]:
+        from vertebra_jax.meshes import exchange
+
+        return exchange(mesh, message, seconds)

@@ -31,6 +31,16 @@ def give_value(variable: Any, tensor: Any) -> None:
     variable._initializer = None
 
 
+def give_divided(variable: Any, tensor: Any) -> None:
+    """Gives a variable a tensor that is divided among devices, as `give_value`; later values are divided in the same way.
+
+    Optimisers divide their state like the variable. Public Keras takes the layout as an argument of `keras.Variable`,
+    before it is known which rank and shape all variables of a model have.
+    """
+    variable._layout = getattr(tensor, "sharding", None)  # of a tensor of jax
+    give_value(variable, tensor)
+
+
 def run_initializer(variable: Any) -> None:
     """Runs the initialiser of a variable that has no value.
 

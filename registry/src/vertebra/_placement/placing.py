@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -12,7 +12,7 @@ from vertebra.errors import LayoutError
 from vertebra.specs import LayoutRule, MeshAxis, Placement, WeightPlacement
 
 Shape = tuple[int, ...]
-_UNTIED = "reverse_"
+UNTIED = "reverse_"
 """How the names of weights begin that have the tokens on their last axis."""
 
 
@@ -26,6 +26,7 @@ class Layout:
         arguments: The arguments of the backbone, which count heads, for example.
         derived: Whether to divide by the shapes of the weights instead of by rules.
         replicates_uneven: Whether a weight that cannot be divided evenly is replicated; otherwise it is an error.
+        outermost: The axis of each weight whose parts are contiguous in the file, if it is not the first.
     """
 
     backbone: str
@@ -33,6 +34,7 @@ class Layout:
     arguments: Mapping[str, Any]
     derived: bool = False
     replicates_uneven: bool = False
+    outermost: Mapping[str, int] = field(default_factory=dict)
 
 
 def place(shapes: Mapping[str, Shape], axes: Sequence[MeshAxis], layout: Layout) -> Placement:
@@ -93,7 +95,7 @@ def _by_layout(name: str, shape: Shape, axis: MeshAxis, layout: Layout) -> tuple
 
 def _axis_of(rule: LayoutRule, leaf: str, rank: int) -> int | None:
     if rule.split == "vocabulary":
-        return rank - 1 if leaf.startswith(_UNTIED) else 0
+        return rank - 1 if leaf.startswith(UNTIED) else 0
     if rule.split == "columns":
         return rank - 1
     return 0 if rank > 1 else None
@@ -113,7 +115,8 @@ def _by_shape(name: str, shape: Shape, parts: Sequence[int], axis: MeshAxis, lay
         return None, ""  # vectors are too small to be worth gathering
     candidates = [number for number in range(len(shape)) if shape[number] % (parts[number] * axis.size) == 0]
     if candidates:
-        return min(candidates, key=lambda number: (parts[number] > 1, number)), ""
+        outermost = layout.outermost.get(name, 0)
+        return min(candidates, key=lambda number: (parts[number] > 1, number != outermost, number)), ""
     problem = f"no axis of {shape} can be divided by {axis.size}"
     return None, problem if layout.derived else _uneven(name, problem, axis, layout)
 

@@ -13,6 +13,8 @@ from vertebra._configuration.settings import settings
 from vertebra._discovery import runtimes
 from vertebra._formats.description import OpenPreset, PresetDescription
 from vertebra._formats.registry import read_description
+from vertebra._placement.division import MeshChoice
+from vertebra._placement.drawing import equal_draws
 from vertebra._presets import load_warnings
 from vertebra._presets.backbones.arguments import check_overrides
 from vertebra._presets.backbones.build import build, build_abstract, class_of
@@ -43,6 +45,7 @@ def load_backbone(
     overrides: dict[str, Any],
     locked: bool | None = None,
     copy: bool | None = None,
+    mesh: MeshChoice | None = None,
 ) -> Any:
     """Builds the backbone of a preset; `Backbone.from_preset` documents it."""
     load_weights = _arguments.flag("from_preset", "load_weights", load_weights)
@@ -53,7 +56,7 @@ def load_backbone(
     options = {"load_weights": load_weights, "verify": verify, "copy": _copies(copy)}
     opened = _open(preset, locked, asked=asked, overrides=overrides, **options)
     with no_collection():
-        backbone = build_prepared(opened, overrides)
+        backbone = build_prepared(opened, overrides, mesh=mesh)
     if opened.certificate is not None:
         from vertebra._presets.certificate import check
 
@@ -70,6 +73,7 @@ def load_for_task(
     overrides: dict[str, Any],
     locked: bool | None,
     copy: bool | None = None,
+    mesh: MeshChoice | None = None,
 ) -> TaskPreset:
     """Builds the backbone of a preset, and returns the rest of the preset with it; see `vertebra.tasks.open_preset`."""
     load_weights = _arguments.flag("from_preset", "load_weights", load_weights)
@@ -78,7 +82,7 @@ def load_for_task(
     opened = _open(preset, locked, asked=asked, overrides=overrides, **options)
     matches: list[Match] = []
     with no_collection():
-        backbone = build_prepared(opened, overrides, matches.append)
+        backbone = build_prepared(opened, overrides, matches.append, mesh)
     opened.tell_observers()
     description = opened.description
     if opened.preset is None:
@@ -141,7 +145,10 @@ def prepare(
 
 
 def build_prepared(
-    opened: PreparedLoad, overrides: dict[str, Any], report: Callable[[Match], None] | None = None
+    opened: PreparedLoad,
+    overrides: dict[str, Any],
+    report: Callable[[Match], None] | None = None,
+    mesh: MeshChoice | None = None,
 ) -> Any:
     """Builds a backbone, and fills it with the weights if they were mapped.
 
@@ -149,6 +156,7 @@ def build_prepared(
         opened: The preset.
         overrides: Arguments of the constructor, instead of those of the config.
         report: Called with the match, instead of warnings about tensors that are not used and weights without values.
+        mesh: The mesh of its weights, or None.
 
     Raises:
         PresetConfigError: the config does not build the class.
@@ -156,25 +164,53 @@ def build_prepared(
     """
     description, preset = opened.description, opened.preset
     annotate(format=description.format, weights=preset is not None)
-    if preset is None:
-        backbone = build(opened.backbone_class, description, overrides)
-        load_warnings.untidy_preset(description, description.notes)
-    else:
-        runtime, checkpoint = runtimes.bind(), preset.mapped()
-        backbone, weights, match, created = build_abstract(opened.backbone_class, preset, overrides, again=True)
-        load_warnings.untidy_preset(description, match.notes)
-        if report is None:
-            load_warnings.fresh_weights(description, match)
-            load_warnings.unused_tensors(description, match)
-            load_warnings.untied_logits(description, checkpoint, match)
+    with equal_draws(mesh):
+        if preset is None:
+            backbone = _without_weights(opened, overrides, mesh)
         else:
-            report(match)
-        load_warnings.second_checkpoint(description)
-        load_warnings.computed_otherwise(description)
-        if "dtype" not in overrides:
-            load_warnings.widened_weights(description, checkpoint, weights, match)
-        _fill(runtime, backbone, weights, checkpoint, match, created)
+            backbone = _with_weights(opened, preset, overrides, report, mesh)
     backbone._preset, backbone._origin = str(description.folder.handle), description.folder
+    return backbone
+
+
+def _without_weights(opened: PreparedLoad, overrides: dict[str, Any], mesh: MeshChoice | None) -> Any:
+    description = opened.description
+    backbone = build(opened.backbone_class, description, overrides)
+    load_warnings.untidy_preset(description, description.notes)
+    if mesh is not None:
+        from vertebra._weights.dividing import divide_built
+
+        divide_built(mesh, backbone)
+    return backbone
+
+
+def _with_weights(
+    opened: PreparedLoad,
+    preset: OpenPreset,
+    overrides: dict[str, Any],
+    report: Callable[[Match], None] | None,
+    mesh: MeshChoice | None,
+) -> Any:
+    description, checkpoint, bound = opened.description, preset.mapped(), runtimes.bind()
+    again = mesh is None or not mesh.has_others  # all processes of a mesh draw the same numbers in one build
+    backbone, weights, match, created = build_abstract(opened.backbone_class, preset, overrides, again=again)
+    load_warnings.untidy_preset(description, match.notes)
+    if report is None:
+        load_warnings.fresh_weights(description, match)
+        load_warnings.unused_tensors(description, match)
+        load_warnings.untied_logits(description, checkpoint, match)
+    else:
+        report(match)
+    load_warnings.second_checkpoint(description)
+    load_warnings.computed_otherwise(description)
+    if "dtype" not in overrides:
+        load_warnings.widened_weights(description, checkpoint, weights, match)
+    if mesh is None:
+        _fill(bound, backbone, weights, checkpoint, match, created)
+    else:
+        from vertebra._weights.dividing import fill_divided
+
+        fill_divided(mesh, backbone, weights, checkpoint, match, created)
     return backbone
 
 

@@ -60,6 +60,20 @@ def take(rule: TensorRule, array: np.ndarray[Any, Any], weight: Shape) -> np.nda
     return ordered[..., first : first + weight[-1]]
 
 
+def outermost_axis(rule: TensorRule, stored: Shape, weight: Shape) -> int:
+    """Returns the axis of a weight whose parts are contiguous in the tensor's bytes: its outermost one."""
+    if not weight or rule.added or rule.first_row:
+        return 0
+    position = _axes(rule, len(stored)).index(0)
+    before = math.prod(stored[axis] for axis in _axes(rule, len(stored))[:position])
+    whole, sizes = _whole(rule, weight), 1
+    for axis, size in enumerate(whole):
+        if sizes == before and size > 1:
+            return axis
+        sizes *= size
+    return 0
+
+
 def put(rules: Sequence[TensorRule], weights: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
     """Assembles a tensor from its weights, in the order of their parts; the inverse of `take`."""
     import numpy as np

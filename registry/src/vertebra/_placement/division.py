@@ -1,0 +1,109 @@
+"""The mesh of one load: which axis is used how, where each weight is, and its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vertebra._discovery.catalog import BACKBONES, catalog
+from vertebra._placement.axes import Parallel, mesh_axes
+from vertebra._placement.placing import Layout, Shape, place
+from vertebra.errors import ArgumentError, MeshError
+from vertebra.interfaces import Runtime
+from vertebra.specs import LayoutRule, MeshAxis, Placement
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+AUTO = "auto"
+_ON_UNEVEN = ("error", "replicate")
+_FUNCTION = "from_preset"
+
+
+@dataclass(frozen=True, slots=True)
+class MeshChoice:
+    """The mesh that a user chose for a backbone, and how it is to be used."""
+
+    runtime: Runtime
+    mesh: Any
+    axes: tuple[MeshAxis, ...]
+    rules: tuple[LayoutRule, ...] | None
+    """Rules of the user, or None for those of the architecture."""
+    derives: bool
+    """Whether an architecture that declares no layout is divided by the shapes of its weights."""
+    replicates_uneven: bool
+
+    @property
+    def has_others(self) -> bool:
+        """Whether the mesh has devices of other processes."""
+        return self.runtime.process_of(self.mesh)[1] > 1
+
+    def division(self, backbone: Any, shapes: Mapping[str, Shape], outermost: Mapping[str, int]) -> Division:
+        """Places the weights of a backbone.
+
+        Args:
+            backbone: The backbone; its weights need no values.
+            shapes: The shapes of the weights by name.
+            outermost: The axis of each weight whose parts are contiguous in the file, if it is not the first.
+
+        Raises:
+            LayoutError: as in `place`.
+        """
+        kind = type(backbone)
+        rules = declared_layout(kind) if self.rules is None else self.rules
+        arguments, derives = backbone._arguments, self.derives and not rules
+        layout = Layout(kind.__name__, rules, arguments, derives, self.replicates_uneven, outermost)
+        return Division(self.runtime, self.mesh, place(shapes, self.axes, layout))
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """Where the weights of a backbone are on its mesh."""
+
+    runtime: Runtime
+    mesh: Any
+    placement: Placement
+
+    def tensor(self, name: str, dtype: str, part: Callable[[tuple[slice, ...]], Array]) -> Any:
+        """Returns a tensor for the weight of a name, of which each device holds its part."""
+        weight = self.placement.weights[name]
+        return self.runtime.divide(self.mesh, weight.divided, weight.shape, dtype, part)
+
+    def whole(self, array: Array, dtype: str) -> Any:
+        """Returns a tensor of which each device holds a copy."""
+        axes: list[tuple[str, ...]] = [()] * array.ndim
+        return self.runtime.divide(self.mesh, axes, array.shape, dtype, lambda index: array[index])
+
+
+def chosen_mesh(
+    runtime: Runtime, mesh: Any, layout: str | Sequence[LayoutRule] | None, parallel: Parallel, on_uneven: str
+) -> MeshChoice:
+    """Checks the arguments of `Backbone.from_preset` that choose a mesh.
+
+    Raises:
+        ArgumentError: an argument has a wrong type or value.
+        MeshError: the mesh is none of the runtime's, or the use of an axis is not known.
+    """
+    sizes = runtime.mesh_sizes(mesh)
+    if sizes is None:
+        kind = type(mesh)
+        problem = f"it is a {kind.__module__}.{kind.__qualname__}, and the runtime is {runtime.name}"
+        raise MeshError(problem, "Pass a jax.sharding.Mesh on jax, a torch DeviceMesh on torch, or one of Keras")
+    if on_uneven not in _ON_UNEVEN:
+        raise ArgumentError(_FUNCTION, "on_uneven", on_uneven, " or ".join(map(repr, _ON_UNEVEN)))
+    is_rules = isinstance(layout, Sequence) and not isinstance(layout, str)
+    if not (layout is None or layout == AUTO or (is_rules and all(isinstance(rule, LayoutRule) for rule in layout))):
+        raise ArgumentError(_FUNCTION, "layout", layout, f"None, {AUTO!r} or a sequence of LayoutRule")
+    rules = tuple(layout) if is_rules else None
+    return MeshChoice(runtime, mesh, mesh_axes(sizes, parallel), rules, layout == AUTO, on_uneven == "replicate")  # type: ignore[arg-type]
+
+
+def declared_layout(backbone_class: type) -> tuple[LayoutRule, ...]:
+    """Returns the layout of an architecture, or of the one that a class extends; empty if none is declared."""
+    known = catalog(BACKBONES)
+    name = next((base.__name__ for base in backbone_class.__mro__ if base.__name__ in known), None)
+    layout: tuple[LayoutRule, ...] = () if name is None else known.lookup(name).value.layout
+    return layout
