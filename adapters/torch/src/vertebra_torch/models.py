@@ -47,15 +47,17 @@ class TorchModel(keras.Model):
         return super().__call__(*args, **kwargs)
 
     def _call_divided(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Computes the outputs of a backbone on a mesh, as DTensors."""
-        from vertebra_torch.meshes.calls import computing, distribute_rows, mesh_of
+        """Computes the outputs of a backbone on a mesh: DTensors, or whole tensors for another Keras layer."""
+        from vertebra_torch.meshes.calls import computing, distribute_rows, mesh_of, whole
 
         mesh = mesh_of(self)
         if mesh is None:
             return super().__call__(*args, **kwargs)
+        is_inner = layers.is_calling()
         with computing(self, mesh):
             args, kwargs = distribute_rows(self.placement, mesh, (args, kwargs))
-            return super().__call__(*args, **kwargs)
+            outputs = super().__call__(*args, **kwargs)
+        return whole(outputs) if is_inner else outputs
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Computes the outputs, with the tensors that torch's tools have registered in place of the weights."""

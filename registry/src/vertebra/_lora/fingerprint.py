@@ -31,4 +31,3 @@ def fingerprint(views: Mapping[str, Any]) -> str:
         digest.update(f"{path} {view.in_features} {view.out_features}\n".encode())
         digest.update((sample if "int" in sample.dtype.name else sample.astype(ml_dtypes.bfloat16)).tobytes())
     return digest.hexdigest()
-

@@ -15,7 +15,7 @@ from torch.distributed.tensor import DTensor, Placement, Replicate, Shard
 from vertebra.specs import Placement as Receipt
 from vertebra_torch.meshes.dropping import drawing
 from vertebra_torch.meshes.gathering import Gathered
-from vertebra_torch.meshes.operations import Mixed, replicated
+from vertebra_torch.meshes.operations import Mixed, replicated, with_placements
 
 
 def mesh_of(model: Any) -> DeviceMesh | None:
@@ -28,7 +28,7 @@ def mesh_of(model: Any) -> DeviceMesh | None:
 
 @contextlib.contextmanager
 def computing(model: Any, mesh: DeviceMesh) -> Iterator[None]:
-    """Lets the layers of a model compute within a `with` block: its weights are DTensors, and other tensors need not be.
+    """Lets the layers of a model compute within a `with` block: its weights are DTensors, other tensors need not be.
 
     Each weight is gathered along the mesh's axes of use `fsdp` where a layer reads it. A gradient is reduced to the
     placement of its weight, and so gathers again in the backward pass instead of keeping the gathered weights.
@@ -40,7 +40,7 @@ def computing(model: Any, mesh: DeviceMesh) -> Iterator[None]:
 
 
 def distribute_rows(receipt: Receipt, mesh: DeviceMesh, inputs: Any) -> Any:
-    """Returns inputs as DTensors: rows are divided along the axes of use `data` and `fsdp`, if their number is divisible.
+    """Returns inputs as DTensors: rows are divided along axes of use `data` and `fsdp`, if their number is divisible.
 
     Args:
         receipt: The placement of the backbone.
@@ -70,3 +70,13 @@ def _placed(leaf: Any, mesh: DeviceMesh, placements: Sequence[Placement]) -> Any
 def _numbers(receipt: Receipt, uses: Sequence[str]) -> list[int]:
     """Returns the numbers of the mesh's axes of some uses."""
     return [number for number, axis in enumerate(receipt.axes) if axis.parallel in uses and axis.size > 1]
+
+
+def whole(outputs: Any) -> Any:
+    """Returns outputs as tensors that each process has as a whole, for layers that know nothing of the mesh."""
+    return keras.tree.map_structure(lambda leaf: _whole(leaf) if isinstance(leaf, DTensor) else leaf, outputs)
+
+
+def _whole(tensor: DTensor) -> torch.Tensor:
+    whole: torch.Tensor = with_placements(tensor, [Replicate()] * tensor.device_mesh.ndim).to_local()
+    return whole

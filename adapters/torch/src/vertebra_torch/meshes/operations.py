@@ -61,11 +61,11 @@ class _Sum(torch.autograd.Function):
     """The sum of the parts of a tensor, and of its gradient."""
 
     @staticmethod
-    def forward(ctx: Any, tensor: DTensor) -> DTensor:
+    def forward(ctx: Any, tensor: DTensor) -> DTensor:  # noqa: ARG004 (torch passes it)
         return without_parts(tensor)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: DTensor) -> DTensor:
+    def backward(ctx: Any, *gradients: DTensor) -> DTensor:  # noqa: ARG004
         return without_parts(gradients[0])
 
 
@@ -75,20 +75,34 @@ def without_parts(tensor: DTensor) -> DTensor:
 
 
 def with_placements(tensor: DTensor, placements: Placements) -> DTensor:
-    """Returns a tensor in other placements; addends are summed along one axis of the mesh after the other.
+    """Returns a tensor in other placements; it is summed and gathered along one axis of the mesh after the other.
 
-    PyTorch warns of a sum along several axes at once, which it computes in the same way.
+    PyTorch warns of several axes at once, along which it computes in the same way.
     """
-    for number, (place, wanted) in enumerate(zip(tensor.placements, placements, strict=True)):
-        if place.is_partial():
+    for number in reversed(range(len(placements))):
+        place, wanted = tensor.placements[number], placements[number]
+        if place != wanted and (place.is_partial() or wanted.is_replicate()):
             places = [*tensor.placements[:number], wanted, *tensor.placements[number + 1 :]]
             tensor = tensor.redistribute(placements=places)
-    return tensor.redistribute(placements=placements) if tuple(placements) != tuple(tensor.placements) else tensor
+    return tensor if tuple(placements) == tuple(tensor.placements) else tensor.redistribute(placements=placements)
 
 
 def replicated(tensor: torch.Tensor, mesh: DeviceMesh) -> DTensor:
     """Returns a tensor that each process has as a whole."""
-    return DTensor.from_local(tensor, mesh, [Replicate()] * mesh.ndim, run_check=False)
+    return _Replicated.apply(tensor, mesh)  # type: ignore[no-untyped-call,no-any-return]
+
+
+class _Replicated(torch.autograd.Function):
+    """A tensor that each process has as a whole, such as a factor of an adapter; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: torch.Tensor, mesh: DeviceMesh) -> DTensor:  # noqa: ARG004
+        return DTensor.from_local(tensor, mesh, [Replicate()] * mesh.ndim, run_check=False)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: DTensor) -> tuple[torch.Tensor, None]:  # noqa: ARG004
+        gradient = gradients[0]
+        return with_placements(gradient, [Replicate()] * gradient.device_mesh.ndim).to_local(), None
 
 
 def joined(local: torch.Tensor, mesh: DeviceMesh, placements: Placements, shape: Sequence[int]) -> DTensor:
@@ -97,9 +111,7 @@ def joined(local: torch.Tensor, mesh: DeviceMesh, placements: Placements, shape:
     for axis in sorted(range(len(shape)), key=lambda axis: (local.stride(axis), -axis)):
         strides[axis] = step
         step *= max(shape[axis], 1)
-    return DTensor.from_local(
-        local, mesh, placements, run_check=False, shape=torch.Size(shape), stride=tuple(strides)
-    )
+    return DTensor.from_local(local, mesh, placements, run_check=False, shape=torch.Size(shape), stride=tuple(strides))
 
 
 def _has_mixture(args: Any, kwargs: Mapping[str, Any]) -> bool:
@@ -153,31 +165,26 @@ def _mask_part(mask: DTensor, divided: Sequence[int | None], shape: Sequence[int
 
 
 def _einsum(equation: str, *operands: Any) -> DTensor | None:
-    """Computes products for each process's part of the axes that all operands and the result have, if there are any."""
-    if not operands or not all(isinstance(operand, DTensor) for operand in operands):
-        return None
+    """Computes products for each process's part of an axis that all operands and the result have, if that divides."""
     terms, _, result = equation.replace(" ", "").partition("->")
     names = terms.split(",")
-    if len(names) != len(operands) or "." in equation or not result:
+    if not result or len(names) != len(operands) or not all(isinstance(operand, DTensor) for operand in operands):
         return None
-    common = [letter for letter in result if all(letter in name for name in names)]
-    letters = []
-    for number in range(operands[0].device_mesh.ndim):
-        axes = zip(names, operands, strict=True)
-        found = {name[place.dim] for name, operand in axes if isinstance(place := operand.placements[number], Shard)}
-        found |= {"?" for operand in operands if operand.placements[number].is_partial()}
-        if len(found) > 1 or not found <= set(common):
-            return None
-        letters.append(next(iter(found), None))
-    locals_ = [
-        operand.redistribute(placements=_at(name, letters)).to_local()
-        for name, operand in zip(names, operands, strict=True)
-    ]
-    sizes = {
-        letter: size for name, operand in zip(names, operands, strict=True) for letter, size in zip(name, operand.shape)
-    }
-    local = torch.einsum(equation, *locals_)
-    return joined(local, operands[0].device_mesh, _at(result, letters), [sizes[letter] for letter in result])
+    letters = [_letter(number, names, operands) for number in range(operands[0].device_mesh.ndim)]
+    if not all(letter is None or all(letter in name for name in (*names, result)) for letter in letters):
+        return None
+    pairs = list(zip(names, operands, strict=True))
+    parts = [operand.redistribute(placements=_at(name, letters)).to_local() for name, operand in pairs]
+    sizes = {letter: size for name, operand in pairs for letter, size in zip(name, operand.shape, strict=True)}
+    shape = [sizes[letter] for letter in result]
+    return joined(torch.einsum(equation, *parts), operands[0].device_mesh, _at(result, letters), shape)
+
+
+def _letter(number: int, names: Sequence[str], operands: Sequence[DTensor]) -> str | None:
+    """Returns the axis, by its letter, that an axis of the mesh divides, `.` for several, or None."""
+    pairs = zip(names, operands, strict=True)
+    found = {name[place.dim] for name, operand in pairs if isinstance(place := operand.placements[number], Shard)}
+    return "." if len(found) > 1 else next(iter(found), None)
 
 
 def _at(name: str, letters: Sequence[str | None]) -> list[Placement]:

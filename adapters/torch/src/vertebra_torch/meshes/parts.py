@@ -11,6 +11,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Partial, Placement, Replicate, Shard
 
 from vertebra.errors import MeshError
+from vertebra_torch.meshes.operations import without_parts
 from vertebra_torch.tensors import to_tensor
 
 if TYPE_CHECKING:
@@ -93,8 +94,7 @@ def own_parts(tensor: Any) -> list[tuple[Slices, np.ndarray[Any, Any]]]:
     coordinate = tensor.device_mesh.get_coordinate()
     if coordinate is None:
         return []
-    if any(place.is_partial() for place in tensor.placements):
-        tensor = tensor.redistribute(placements=[Replicate() if p.is_partial() else p for p in tensor.placements])
+    tensor = without_parts(tensor)
     copies = [number for number, place in zip(coordinate, tensor.placements, strict=True) if not place.is_shard()]
     if any(copies):
         return []
@@ -117,7 +117,8 @@ def sample(tensor: Any, step: int) -> np.ndarray[Any, Any] | None:
     values = torch.zeros(len(numbers), dtype=found.dtype, device=local.device)
     values[inside.to(local.device)] = found
     addends = [Partial() if isinstance(place, Shard) else Replicate() for place in tensor.placements]
-    return _array(DTensor.from_local(values, mesh, addends, run_check=False).full_tensor())
+    whole = without_parts(DTensor.from_local(values, mesh, addends, run_check=False))
+    return _array(local_part(whole))
 
 
 def local_part(tensor: DTensor) -> torch.Tensor:

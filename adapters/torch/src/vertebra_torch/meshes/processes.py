@@ -14,6 +14,8 @@ from vertebra_torch.meshes.parts import require_mesh
 
 _sent: dict[tuple[int, ...], int] = defaultdict(int)
 """The number of messages that this process has sent to the processes of each mesh."""
+_connection: dict[str, Any] = {}
+"""The store of the default process group, and our own connection to it."""
 
 
 def process_of(mesh: Any) -> tuple[int, int]:
@@ -81,7 +83,13 @@ def _ranks(mesh: DeviceMesh) -> tuple[int, ...]:
 
 
 def _store() -> Any:
-    """Returns the store of the default process group; public PyTorch has no function for it."""
+    """Returns a connection of our own to the store of the default process group.
+
+    A thread that waits for a message must not keep others from the store. Public PyTorch has no function for it.
+    """
     from torch.distributed.distributed_c10d import _get_default_store
 
-    return _get_default_store()
+    store = _get_default_store()
+    if _connection.get("store") is not store:
+        _connection.update(store=store, own=store.clone())
+    return _connection["own"]
