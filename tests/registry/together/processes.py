@@ -19,9 +19,11 @@ RUNTIME, FOLDER, COUNT, MESH, *SCENARIOS = sys.argv[1:]
 FOLDER, COUNT, MESH = Path(FOLDER), int(COUNT), tuple(map(int, MESH.split("x")))
 NAMES = ("model",) if len(MESH) == 1 else ("data", "model")
 SECONDS = 150
+SAVES = ("native 10", "native 2e-5", "transformers 10", "transformers 2e-5", "kerashub 10", "kerashub 2e-5")
 
 
 def main():
+    """Starts the processes, waits for them, and prints their results."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -79,6 +81,8 @@ class Process:
                 results[scenario] = {"value": value}
             except Exception as error:
                 results[scenario] = {"error": type(error).__name__, "text": str(error)}
+                with (FOLDER / f"errors-{self.number}.txt").open("a") as file:  # it may be killed later
+                    file.write(f"{scenario}\t{type(error).__name__}\n")
             results[scenario]["seconds"] = time.monotonic() - begun
         return results
 
@@ -89,8 +93,9 @@ class Process:
     # === Saving ===
 
     def save(self):
-        for format, size in (("native", 10), ("native", 2e-5), ("transformers", 10), ("transformers", 2e-5), ("kerashub", 2e-5)):
-            self.backbone.save_to_preset(FOLDER / f"divided-{format}-{size}", size, format=format, certificate=False)
+        for name in SAVES:
+            format, size = name.split(" ")
+            self.backbone.save_to_preset(FOLDER / f"divided {name}", float(size), format=format, certificate=False)
 
     def save_certified(self):
         self.backbone.save_to_preset(FOLDER / "certified")
@@ -124,7 +129,7 @@ class Process:
                 output, _ = backbone.stateless_call(trained, fixed, inputs)
                 return (output**2).mean()
 
-            gradients = jax.grad(loss)([variable.value for variable in backbone.trainable_variables])
+            gradients = jax.jit(jax.grad(loss))([variable.value for variable in backbone.trainable_variables])
             for variable, gradient in zip(backbone.trainable_variables, gradients, strict=True):
                 variable.assign(variable.value - gradient)
 
@@ -174,6 +179,9 @@ class Process:
         """The disk is full for the last process, once it has written a few parts."""
         self.failing(lambda: (_ for _ in ()).throw(OSError(28, "No space left on device")), COUNT - 1)
         self.backbone.save_to_preset(FOLDER / "kept", certificate=False)
+
+    def save_again(self):
+        self.backbone.save_to_preset(FOLDER / "again", certificate=False)
 
     # === Processes that are gone ===
 
