@@ -3,7 +3,7 @@
     python -c PROGRAM RUNTIME FOLDER COUNT MESH SCENARIO...
 
 It is run in a process that has imported Keras and has not used it, and forks the others. MESH is the shape of the mesh,
-such as `2` or `2x2`. The results are a JSON list with a table for each process, and None for one that was killed.
+such as `2` or `2x2`. The results are a JSON list with a table for each process, which one that is killed has until then.
 """
 
 import contextlib
@@ -44,8 +44,7 @@ def start(number, port):
     if pid:
         return pid
     try:
-        results = Process(number, port).run()
-        (FOLDER / f"result-{number}.json").write_text(json.dumps(results))
+        Process(number, port).run()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -62,10 +61,13 @@ class Process:
             torch.distributed.init_process_group("gloo", init_method=address, rank=number, world_size=COUNT)
             self.mesh = torch.distributed.init_device_mesh("cpu", MESH, mesh_dim_names=NAMES)
         else:
+            if COUNT == 1:
+                os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
             import jax
             import numpy as np
 
-            jax.distributed.initialize(f"127.0.0.1:{port}", COUNT, number)
+            if COUNT > 1:
+                jax.distributed.initialize(f"127.0.0.1:{port}", COUNT, number)
             self.mesh = jax.sharding.Mesh(np.array(jax.devices()).reshape(MESH), NAMES)
 
     def run(self):
@@ -81,10 +83,8 @@ class Process:
                 results[scenario] = {"value": value}
             except Exception as error:
                 results[scenario] = {"error": type(error).__name__, "text": str(error)}
-                with (FOLDER / f"errors-{self.number}.txt").open("a") as file:  # it may be killed later
-                    file.write(f"{scenario}\t{type(error).__name__}\n")
             results[scenario]["seconds"] = time.monotonic() - begun
-        return results
+            (FOLDER / f"result-{self.number}.json").write_text(json.dumps(results))
 
     def load(self, name, mesh=None, **options):
         path = str(FOLDER / name)
@@ -124,12 +124,12 @@ class Process:
         else:
             import jax
 
-            def loss(trained):
-                fixed = [variable.value for variable in backbone.non_trainable_variables]
+            def loss(trained, fixed):
                 output, _ = backbone.stateless_call(trained, fixed, inputs)
                 return (output**2).mean()
 
-            gradients = jax.jit(jax.grad(loss))([variable.value for variable in backbone.trainable_variables])
+            fixed = [variable.value for variable in backbone.non_trainable_variables]
+            gradients = jax.jit(jax.grad(loss))([variable.value for variable in backbone.trainable_variables], fixed)
             for variable, gradient in zip(backbone.trainable_variables, gradients, strict=True):
                 variable.assign(variable.value - gradient)
 

@@ -1,7 +1,6 @@
 """Processes of a mesh that differ: each of them says which one differs in which fact, and none loads."""
 
 import pytest
-
 from registry.together.conftest import SECONDS
 
 pytestmark = pytest.mark.keras
@@ -27,10 +26,7 @@ def test_a_difference_is_an_error_on_every_process(scenario, texts, two):
 
 
 def test_the_other_process_has_the_error_too(two):
-    folder, _ = two
-    lines = (folder / "errors-1.txt").read_text().splitlines()
-    told = dict(line.split("\t") for line in lines)
-    for scenario in CASES.keys() - {"missing_preset"}:
-        assert told[scenario] == "MeshError"
-    assert told["missing_preset"] == "PresetNotFoundError"  # its own
-    assert told["full_disk"] == "PresetSaveError"
+    _, (_, found) = two
+    own = {"missing_preset": "PresetNotFoundError", "full_disk": "PresetSaveError"}
+    for scenario in CASES.keys() | own.keys():
+        assert found[scenario]["error"] == own.get(scenario, "MeshError")
