@@ -96,7 +96,7 @@ def launch_is_on_torch():
 
 @pytest.fixture(scope="session")
 def four(tmp_path_factory, launch):
-    """The folder of four processes, whose mesh has two axes, and what they found; the first one is killed at the end."""
+    """The folder of four processes on a mesh of two axes, and what they found; the first one is killed at the end."""
     folder = tmp_path_factory.mktemp("four")
     prepared(folder, "GPT2Backbone", GPT2)
     return folder, launch(folder, 4, "2x2", "save", "killed_first")

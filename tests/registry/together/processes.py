@@ -3,7 +3,7 @@
     python -c PROGRAM RUNTIME FOLDER COUNT MESH SCENARIO...
 
 It is run in a process that has imported Keras and has not used it, and forks the others. MESH is the shape of the mesh,
-such as `2` or `2x2`. The results are a JSON list with a table for each process, which one that is killed has until then.
+such as `2` or `2x2`. The results are a JSON list with a table for each process, with those of a killed one until then.
 """
 
 import contextlib

@@ -1,6 +1,7 @@
 """Tensors of which several processes write parts into one file, and the folder that they share."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -43,6 +44,7 @@ def together(count, work):
             found[number] = work(Steps(number, barrier, notes))
         except Exception as error:
             found[number] = error
+            time.sleep(0.1)  # until the others have left the barrier
             barrier.abort()
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
