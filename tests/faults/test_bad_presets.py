@@ -603,8 +603,8 @@ print("ready", flush=True)
 for _ in sys.stdin:
     saver = os.fork()
     if not saver:
-        if "vertebra_jax.models" in sys.modules:  # these saves compute nothing, and need none of JAX's threads
-            sys.modules["vertebra_jax.models"]._is_forked = False
+        if "vertebra_jax.threads" in sys.modules:  # these saves compute nothing, and need none of JAX's threads
+            sys.modules["vertebra_jax.threads"]._is_forked = False
         print(os.getpid(), flush=True)
         for backbone, shard in itertools.cycle(presets):
             backbone.save_to_preset(target, max_shard_size=shard)

@@ -61,8 +61,8 @@ def leave(free):
 
 def let_saves_run():
     # These saves compute nothing, so that they need none of JAX's threads, which a fork lacks.
-    if "vertebra_jax.models" in sys.modules:
-        sys.modules["vertebra_jax.models"]._is_forked = False
+    if "vertebra_jax.threads" in sys.modules:
+        sys.modules["vertebra_jax.threads"]._is_forked = False
 
 def attempt(form, size):
     before = state()

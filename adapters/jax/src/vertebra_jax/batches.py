@@ -26,7 +26,7 @@ def distribute_rows(model: Any, inputs: Any) -> Any:
     def distributed(leaf: Any) -> Any:
         if not isinstance(leaf, jax.Array):
             return leaf
-        wanted = sharding(model._mesh, [rows, *[()] * (leaf.ndim - 1)] if leaf.ndim else [])
+        wanted = sharding(model.mesh, [rows, *[()] * (leaf.ndim - 1)] if leaf.ndim else [])
         if isinstance(leaf, jax.core.Tracer):
             return jax.lax.with_sharding_constraint(leaf, wanted)
         return jax.device_put(leaf, wanted)

@@ -13,7 +13,7 @@ import keras
 
 from vertebra import layers, lora
 from vertebra_jax.bucketing import Buckets, padded
-from vertebra_jax.models import require_threads
+from vertebra_jax.threads import require_threads
 
 _KEPT = 8
 """Number of sets of variables for which a compiled function is kept; enabling an adapter, for example, adds a set."""

@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vertebra.errors import MeshError
-from vertebra_jax.models import require_threads
+from vertebra_jax.threads import require_threads
 
 _rounds: defaultdict[str, itertools.count[int]] = defaultdict(itertools.count)
 """For each set of processes, the number of the next exchange, which is the same in all of them."""

@@ -21,7 +21,7 @@ class JaxRuntime(Runtime):
         return None if find_spec("jax") else "JAX is not installed; install it with: pip install jax"
 
     def check_process(self) -> None:
-        from vertebra_jax.models import check_process
+        from vertebra_jax.threads import check_process
 
         check_process()
 

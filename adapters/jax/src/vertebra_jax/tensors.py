@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from vertebra_jax.models import require_threads
+from vertebra_jax.threads import require_threads
 
 
 def to_tensor(array: np.ndarray[Any, Any], dtype: str) -> Any:

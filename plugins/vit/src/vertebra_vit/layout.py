@@ -1,6 +1,6 @@
-"""The roles of a vision transformer's layers, and how their weights are divided for tensor parallelism."""
+"""The roles of the layers of vision transformers, and how their weights are divided for tensor parallelism."""
 
-from vertebra import layout_rules
+from vertebra import LayoutRule, layout_rules
 
 ROLES = {
     "attention.query": ("transformer_layer_*/self_attention/query",),
@@ -13,15 +13,22 @@ ROLES = {
 }
 GATED = {"mlp.gate": ("transformer_layer_*/feedforward_gate_dense",)}
 """The role of the layers that only gated feed-forward networks have."""
-LAYOUT = layout_rules(
-    ROLES | GATED,
-    {
-        "attention.query": ("columns", "num_heads"),
-        "attention.key": ("columns", "num_heads"),
-        "attention.value": ("columns", "num_heads"),
-        "attention.output": ("rows", "num_heads"),
-        "mlp.gate": ("columns", "intermediate_dim"),
-        "mlp.up": ("columns", "intermediate_dim"),
-        "mlp.down": ("rows", "intermediate_dim"),
-    },
-)
+
+
+def _layout(width: str) -> tuple[LayoutRule, ...]:
+    """Returns the layout of a class, by the name of its argument for the width of the feed-forward network."""
+    return layout_rules(
+        ROLES | GATED,
+        {
+            "attention.query": ("columns", "num_heads"),
+            "attention.key": ("columns", "num_heads"),
+            "attention.value": ("columns", "num_heads"),
+            "attention.output": ("rows", "num_heads"),
+            "mlp.gate": ("columns", width),
+            "mlp.up": ("columns", width),
+            "mlp.down": ("rows", width),
+        },
+    )
+
+
+VIT, DINOV2 = _layout("mlp_dim"), _layout("intermediate_dim")

@@ -32,11 +32,11 @@ def give_value(variable: Any, tensor: Any) -> None:
 
 
 def give_divided(variable: Any, tensor: Any) -> None:
-    """Gives a variable a divided tensor, as `give_value`: later values, and an optimiser's state, are divided as well.
+    """Is `give_value` for a divided tensor: later values, and an optimiser's state for it, are divided as well.
 
     Public Keras takes a layout as an argument of `keras.Variable` alone.
     """
-    variable._layout = getattr(tensor, "sharding", None)  # of a tensor of jax
+    variable._layout = getattr(tensor, "sharding", None)  # None for tensors whose backend has none
     give_value(variable, tensor)
 
 
@@ -152,8 +152,7 @@ def snake_case(name: str) -> str:
     """
     from keras.src.utils.naming import to_snake_case
 
-    written: str = to_snake_case(name)
-    return written
+    return str(to_snake_case(name))
 
 
 def is_saved(value: Any) -> bool:
@@ -177,9 +176,9 @@ def saved_attributes(layer: Any) -> list[tuple[str, Any]]:
 
 
 def track_parameters(layer: Any) -> None:
-    """Registers a layer's variables as parameters of its torch module; does nothing on other backends.
+    """Registers a layer's variables as parameters of its torch module, as public Keras does once, after `build`.
 
-    Public Keras does this once, after `build`, before values are assigned and adapter layers are attached.
+    That is before values are assigned and adapter layers are attached. It does nothing on other backends.
     """
     layer._post_build()
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _AXES = {
     "columns": {"kernel": ("data", "model")},
     "rows": {"kernel": ("model", "data")},
-    "vocabulary": {"embeddings": ("model", "data"), "reverse_embeddings": ("data", "model")},
+    "vocabulary": {"embeddings": ("model", "data"), "reverse_*": ("data", "model")},
 }
 """For each split, the weights of a layer that are divided, and the axes of the mesh for each of their axes."""
 
@@ -25,6 +25,13 @@ class PlacedWeights:
 
     placement: Placement | None = None
     """Where each weight is on the mesh that `from_preset` was given; None without a mesh."""
+
+    _mesh: Any = None
+
+    @property
+    def mesh(self) -> Any:
+        """The mesh that `from_preset` was given, or None."""
+        return self._mesh
 
     @classmethod
     def get_layout_map(
