@@ -60,6 +60,13 @@ def test_an_adapter_that_two_processes_trained_is_saved_whole(two, tmp_path):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
+def test_an_adapter_is_loaded_by_all_processes(two):
+    folder, found = two
+    assert all(each["load_adapter"].get("text") is None for each in found)
+    assert (folder / "again.safetensors").read_bytes() == (folder / "one.safetensors").read_bytes()
+    assert all(each["wrong_base"]["error"] == "AdapterBaseError" for each in found)
+
+
 def test_all_processes_compute_the_certificate(two, runtime):
     if runtime != "torch":
         pytest.skip("JAX would compile each operation of the pass for both processes, for half a minute")
