@@ -107,3 +107,8 @@ class JaxRuntime(Runtime):
         from vertebra_jax.meshes import exchange
 
         return exchange(mesh, message, seconds)
+
+    def equalize(self, model: Any, variables: Sequence[Any]) -> None:
+        from vertebra_jax.meshes import equalize
+
+        equalize(model, variables)

@@ -297,6 +297,9 @@ class Runtime(ABC):
         """
         raise NotImplementedError(f"runtime {self.name!r} divides no tensors")
 
+    def equalize(self, model: Any, variables: Sequence[Any]) -> None:  # noqa: B027 (one process has one value)
+        """Gives variables that were added to a model on a mesh, such as an adapter's, its first process's values."""
+
     def write_slots(self, slots: Any, start: Any, values: Any) -> Any:
         """Returns a cache's slots with some of them written; it may write to the memory of `slots`.
 
