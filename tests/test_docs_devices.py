@@ -123,8 +123,8 @@ inputs = {"token_ids": np.arange(1, 13).reshape(2, 6), "padding_mask": np.ones((
 names = {"inputs": inputs, "targets": np.zeros((2, 6, 1))}
 for block in sys.argv[1:]:
     exec(block, names)
-assert names["devices"] == ["cpu:0", "cpu:1"]
-assert len(names["copies"].token_embedding.embeddings.value.sharding.device_set) == 2
+assert names["divided"].token_embedding.embeddings.value.addressable_shards[0].data.shape == (32, 8)
+assert {axis.parallel for axis in names["split"].placement.axes} == {"data", "tensor"}
 table = names["split"].token_embedding.embeddings.value
 assert table.addressable_shards[0].data.shape == (32, 8)
 saved = vertebra.Backbone.from_preset("split_and_trained")

@@ -114,3 +114,8 @@ class JaxRuntime(Runtime):
         from vertebra_jax.meshes import sample
 
         return sample(tensor, step)
+
+    def equalize(self, model: Any, variables: Sequence[Any]) -> None:
+        from vertebra_jax.meshes import equalize
+
+        equalize(model, variables)
