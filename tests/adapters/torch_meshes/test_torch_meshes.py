@@ -100,11 +100,11 @@ def test_rows_have_their_own_adapters_and_keras_fits_one(found, mesh):
 
 
 def test_gathered_weights_are_not_kept_for_the_backward_pass(found):
-    """Each divided weight is gathered once for the call, and once more for its gradient."""
+    """Each is gathered again, but for the table of tokens, whose values its gradient does not need."""
     result = found[2]["gathers"]
     assert isinstance(result, dict), result
     assert result["divided"] > 5
-    assert result["call"] == result["backward"] == result["divided"]
+    assert result["call"] == result["backward"] + 1 == result["divided"]
 
 
 def test_a_process_maps_its_part_and_reads_no_other_pages(found):
