@@ -159,8 +159,8 @@ class Backbone(LoraMethods, PlacedWeights, KerasFiles, runtimes.bind().model_cla
             copy: Whether to copy the weights into memory instead, so that programs that overwrite the file or cut it
                 short cannot reach them; None means as `VERTEBRA_COPY_WEIGHTS` says.
             mesh: A mesh of the runtime's, `jax.sharding.Mesh`, torch's `DeviceMesh` or `keras.distribution.DeviceMesh`:
-                its devices hold parts of the weights, and each process reads those of its devices. `placement` says
-                what is where. None means the default device.
+                its devices hold parts of the weights, and each process reads those of its devices. The attribute
+                `placement` lists them. None means the default device.
             layout: How tensor-parallel axes of the mesh divide the weights: rules that replace those of the
                 architecture; None for the architecture's; or `"auto"` for these, or if it has none, by the shapes.
             parallel: The uses of the mesh's axes, `data`, `fsdp` and `tensor`: in order, or by name; None means by

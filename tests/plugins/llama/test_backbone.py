@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import vertebra
+from vertebra.errors import MeshError
 from vertebra_llama.rotary import RotaryEmbedding, rotate
 
 pytestmark = pytest.mark.keras(once=True)
@@ -163,5 +164,5 @@ def test_the_weights_can_be_laid_out_over_devices(runtime):
     layout = type(make()).get_layout_map(mesh)
     assert tuple(layout["transformer_layer_1/self_attention/query/kernel"].axes) == ("batch", "model")
     assert tuple(layout["token_embedding/reverse_embeddings"].axes) == ("batch", "model")
-    with pytest.raises(ValueError, match="The mesh has no axis 'rows'; its axes are batch, model"):
+    with pytest.raises(MeshError, match="it has no axis 'rows'; its axes are batch, model"):
         type(make()).get_layout_map(mesh, "rows")

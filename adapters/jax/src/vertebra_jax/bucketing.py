@@ -90,12 +90,17 @@ def _is_text(inputs: Any) -> bool:
     if not isinstance(inputs, Mapping) or not {_TOKENS, _MASK} <= inputs.keys():
         return False
     values = list(inputs.values())
-    if not all(
-        isinstance(value, np.ndarray | jax.Array) and not isinstance(value, jax.core.Tracer) for value in values
-    ):
+    if not all(map(_has_values, values)):
         return False
     shape = inputs[_TOKENS].shape
     return len(shape) == 2 and 0 not in shape and all(value.shape == shape for value in values)
+
+
+def _has_values(value: Any) -> bool:
+    """Returns whether this process has all values of an array."""
+    if isinstance(value, jax.core.Tracer):
+        return False
+    return isinstance(value, np.ndarray) or (isinstance(value, jax.Array) and value.is_fully_addressable)
 
 
 def _has_length(output: Any) -> bool | None:

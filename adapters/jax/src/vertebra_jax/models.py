@@ -82,6 +82,14 @@ class JaxModel(keras.Model):
         require_threads()
         super().__init__(*args, **kwargs)
 
+    @functools.wraps(keras.Model.call)
+    def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if getattr(self, "placement", None) is not None:
+            from vertebra_jax.batches import distribute_rows
+
+            inputs = distribute_rows(self, inputs)
+        return super().call(inputs, *args, **kwargs)
+
     @functools.wraps(keras.Model.fit)
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         optimizer = getattr(self, "optimizer", None)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import keras
 
 from vertebra import Backbone, hints, layers
+from vertebra_bert import layout
 
 _INPUTS = ("token_ids", "segment_ids", "padding_mask")
 
@@ -50,15 +51,7 @@ class BertBackbone(Backbone):
             `hidden_dim`.
     """
 
-    lora_roles: ClassVar[Mapping[str, Sequence[str]]] = {
-        "attention.query": ("transformer_layer_*/self_attention/query",),
-        "attention.key": ("transformer_layer_*/self_attention/key",),
-        "attention.value": ("transformer_layer_*/self_attention/value",),
-        "attention.output": ("transformer_layer_*/self_attention/attention_output",),
-        "mlp.up": ("transformer_layer_*/feedforward_intermediate_dense",),
-        "mlp.down": ("transformer_layer_*/feedforward_output_dense",),
-        "embedding.token": ("token_embedding",),
-    }
+    lora_roles: ClassVar[Mapping[str, Sequence[str]]] = layout.ROLES
 
     def __init__(
         self,

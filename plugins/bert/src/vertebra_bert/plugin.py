@@ -1,6 +1,7 @@
 """The hook that contributes BERT and ELECTRA."""
 
 from vertebra import BackboneSpec, FormatSpec, hookimpl
+from vertebra_bert.layout import LAYOUT
 from vertebra_bert.presets import ELECTRA_PRESETS, PRESETS
 
 
@@ -11,6 +12,7 @@ def vertebra_backbones() -> list[BackboneSpec]:
             name="BertBackbone",
             backbone="vertebra_bert.backbone:BertBackbone",
             presets=PRESETS,
+            layout=LAYOUT,
             formats={
                 "transformers": FormatSpec(("bert",), "vertebra_bert.transformers:BertTransformers"),
                 "kerashub": FormatSpec(
@@ -28,6 +30,7 @@ def vertebra_backbones() -> list[BackboneSpec]:
             name="ElectraBackbone",
             backbone="vertebra_bert.backbone:ElectraBackbone",
             presets=ELECTRA_PRESETS,
+            layout=LAYOUT,
             formats={
                 "transformers": FormatSpec(("electra",), "vertebra_bert.transformers:ElectraTransformers"),
                 "kerashub": FormatSpec(

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import keras
 
 from vertebra import Backbone, hints, layers
+from vertebra_distilbert import layout
 
 _EPSILON = 1e-12
 """Added to the variance in layer normalisation."""
@@ -42,15 +43,7 @@ class DistilBertBackbone(Backbone):
             `hidden_dim`.
     """
 
-    lora_roles: ClassVar[Mapping[str, Sequence[str]]] = {
-        "attention.query": ("transformer_layer_*/self_attention/query",),
-        "attention.key": ("transformer_layer_*/self_attention/key",),
-        "attention.value": ("transformer_layer_*/self_attention/value",),
-        "attention.output": ("transformer_layer_*/self_attention/attention_output",),
-        "mlp.up": ("transformer_layer_*/feedforward_intermediate_dense",),
-        "mlp.down": ("transformer_layer_*/feedforward_output_dense",),
-        "embedding.token": ("token_embedding",),
-    }
+    lora_roles: ClassVar[Mapping[str, Sequence[str]]] = layout.ROLES
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
 """The hook that contributes DistilBERT."""
 
 from vertebra import BackboneSpec, FormatSpec, hookimpl
+from vertebra_distilbert.layout import LAYOUT
 from vertebra_distilbert.presets import PRESETS
 
 
@@ -11,6 +12,7 @@ def vertebra_backbones() -> list[BackboneSpec]:
             name="DistilBertBackbone",
             backbone="vertebra_distilbert.backbone:DistilBertBackbone",
             presets=PRESETS,
+            layout=LAYOUT,
             formats={
                 "transformers": FormatSpec(("distilbert",), "vertebra_distilbert.transformers:DistilBertTransformers"),
                 "kerashub": FormatSpec(

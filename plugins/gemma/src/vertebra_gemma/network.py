@@ -18,31 +18,6 @@ class GemmaDecoder(Backbone):
 
     lora_roles: ClassVar[Mapping[str, Sequence[str]]] = layout.ROLES
 
-    @staticmethod
-    def get_layout_map(
-        device_mesh: keras.distribution.DeviceMesh,
-        model_parallel_dim_name: str = "model",
-        data_parallel_dim_name: str = "batch",
-    ) -> keras.distribution.LayoutMap:
-        """Returns a layout of the weights over devices, for `keras.distribution.ModelParallel`.
-
-        Heads and the feed-forward network's width are split along one axis of the mesh, `hidden_dim` along the other.
-
-        Raises:
-            ValueError: the mesh has no axis of a given name.
-        """
-        model, data = model_parallel_dim_name, data_parallel_dim_name
-        for name in (model, data):
-            if name not in device_mesh.axis_names:
-                raise ValueError(f"The mesh has no axis {name!r}; its axes are {', '.join(device_mesh.axis_names)}.")
-        layouts = keras.distribution.LayoutMap(device_mesh)
-        layouts["token_embedding/embeddings"] = (model, data)
-        layouts["decoder_block.*/attention/(query|key|value)/kernel"] = (data, model)
-        layouts["decoder_block.*/attention/attention_output/kernel"] = (model, data)
-        layouts["decoder_block.*/ffw_gating(_2)?/kernel"] = (data, model)
-        layouts["decoder_block.*/ffw_linear/kernel"] = (model, data)
-        return layouts
-
 
 class Network:
     """The layers of a backbone, connected.

@@ -9,6 +9,7 @@ import keras
 from annotated_types import Interval
 
 from vertebra import Backbone, hints, layers
+from vertebra_llama import layout
 from vertebra_llama import rope_scaling as scalings
 from vertebra_llama.decoder import DecoderBlock, norm
 from vertebra_llama.layer_types import head_dim, rotary_width, windows
@@ -68,16 +69,7 @@ class LlamaBackbone(Backbone):
             or contradicts another.
     """
 
-    lora_roles: ClassVar[Mapping[str, Sequence[str]]] = {
-        "attention.query": ("transformer_layer_*/self_attention/query",),
-        "attention.key": ("transformer_layer_*/self_attention/key",),
-        "attention.value": ("transformer_layer_*/self_attention/value",),
-        "attention.output": ("transformer_layer_*/self_attention/attention_output",),
-        "mlp.gate": ("transformer_layer_*/feedforward_gate_dense",),
-        "mlp.up": ("transformer_layer_*/feedforward_intermediate_dense",),
-        "mlp.down": ("transformer_layer_*/feedforward_output_dense",),
-        "embedding.token": ("token_embedding",),
-    }
+    lora_roles: ClassVar[Mapping[str, Sequence[str]]] = layout.ROLES
 
     def __init__(
         self,
@@ -117,32 +109,6 @@ class LlamaBackbone(Backbone):
         super().__init__(inputs=inputs, outputs=outputs, arguments=arguments, dtype=dtype, **kwargs)
         self.token_embedding, self.layer_norm = network.token_embedding, network.layer_norm
         self.transformer_layers = network.transformer_layers
-
-    @staticmethod
-    def get_layout_map(
-        device_mesh: keras.distribution.DeviceMesh,
-        model_parallel_dim_name: str = "model",
-        data_parallel_dim_name: str = "batch",
-    ) -> keras.distribution.LayoutMap:
-        """Returns a layout of the weights over devices, for `keras.distribution.ModelParallel`.
-
-        Heads and the feed-forward network's width are split along one axis of the mesh, `hidden_dim` along the other.
-
-        Raises:
-            ValueError: the mesh has no axis of a given name.
-        """
-        model, data = model_parallel_dim_name, data_parallel_dim_name
-        for name in (model, data):
-            if name not in device_mesh.axis_names:
-                raise ValueError(f"The mesh has no axis {name!r}; its axes are {', '.join(device_mesh.axis_names)}.")
-        layout = keras.distribution.LayoutMap(device_mesh)
-        layout["token_embedding/embeddings"] = (model, data)
-        layout["token_embedding/reverse_embeddings"] = (data, model)
-        layout["transformer_layer.*/self_attention/(query|key|value)/kernel"] = (data, model)
-        layout["transformer_layer.*/self_attention/attention_output/kernel"] = (model, data)
-        layout["transformer_layer.*/feedforward_(gate|intermediate)_dense/kernel"] = (data, model)
-        layout["transformer_layer.*/feedforward_output_dense/kernel"] = (model, data)
-        return layout
 
 
 @keras.saving.register_keras_serializable("vertebra_llama")

@@ -1,6 +1,7 @@
 """The hook that contributes Llama and its kin."""
 
 from vertebra import BackboneSpec, FormatSpec, hookimpl
+from vertebra_llama.layout import LAYOUT
 from vertebra_llama.presets import LLAMA, MISTRAL, PHI3, QWEN2, QWEN3, SMOLLM3
 
 # The class without `Backbone`, the model type and the reference of the translation of transformers, the classes and the
@@ -29,6 +30,7 @@ def vertebra_backbones() -> list[BackboneSpec]:
             name=f"{name}Backbone",
             backbone=f"vertebra_llama.backbone:{name}Backbone",
             presets=presets,
+            layout=LAYOUT,
             cache="vertebra_llama.cache:layers",
             formats={
                 "kerashub": FormatSpec(

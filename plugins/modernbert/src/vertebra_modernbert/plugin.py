@@ -1,6 +1,7 @@
 """The hook that contributes ModernBERT."""
 
 from vertebra import BackboneSpec, FormatSpec, hookimpl
+from vertebra_modernbert.layout import LAYOUT
 from vertebra_modernbert.presets import PRESETS
 
 
@@ -11,6 +12,7 @@ def vertebra_backbones() -> list[BackboneSpec]:
             name="ModernBertBackbone",
             backbone="vertebra_modernbert.backbone:ModernBertBackbone",
             presets=PRESETS,
+            layout=LAYOUT,
             formats={
                 "transformers": FormatSpec(("modernbert",), "vertebra_modernbert.transformers:ModernBertTransformers")
             },

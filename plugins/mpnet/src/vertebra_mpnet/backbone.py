@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from vertebra import Backbone, hints, layers
+from vertebra_mpnet import layout
 
 BUCKETS = 32
 """Number of buckets of relative positions."""
@@ -53,15 +54,7 @@ class MPNetBackbone(Backbone):
             `hidden_dim`.
     """
 
-    lora_roles: ClassVar[Mapping[str, Sequence[str]]] = {
-        "attention.query": ("transformer_layer_*/self_attention/query",),
-        "attention.key": ("transformer_layer_*/self_attention/key",),
-        "attention.value": ("transformer_layer_*/self_attention/value",),
-        "attention.output": ("transformer_layer_*/self_attention/attention_output",),
-        "mlp.up": ("transformer_layer_*/feedforward_intermediate_dense",),
-        "mlp.down": ("transformer_layer_*/feedforward_output_dense",),
-        "embedding.token": ("token_embedding",),
-    }
+    lora_roles: ClassVar[Mapping[str, Sequence[str]]] = layout.ROLES
 
     def __init__(
         self,

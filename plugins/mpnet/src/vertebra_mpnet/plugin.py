@@ -1,6 +1,7 @@
 """The hook that contributes MPNet."""
 
 from vertebra import BackboneSpec, FormatSpec, hookimpl
+from vertebra_mpnet.layout import LAYOUT
 from vertebra_mpnet.presets import PRESETS
 
 
@@ -11,6 +12,7 @@ def vertebra_backbones() -> list[BackboneSpec]:
             name="MPNetBackbone",
             backbone="vertebra_mpnet.backbone:MPNetBackbone",
             presets=PRESETS,
+            layout=LAYOUT,
             formats={"transformers": FormatSpec(("mpnet",), "vertebra_mpnet.transformers:MPNetTransformers")},
             heads={
                 "TextClassifier": "vertebra_mpnet.heads:text_classifier",

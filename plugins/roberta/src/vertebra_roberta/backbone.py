@@ -13,6 +13,7 @@ import keras
 from keras import ops
 
 from vertebra import Backbone, hints, layers
+from vertebra_roberta import layout
 
 
 @keras.saving.register_keras_serializable("vertebra_roberta")
@@ -52,15 +53,7 @@ class RobertaBackbone(Backbone):
             `hidden_dim`.
     """
 
-    lora_roles: ClassVar[Mapping[str, Sequence[str]]] = {
-        "attention.query": ("transformer_layer_*/self_attention/query",),
-        "attention.key": ("transformer_layer_*/self_attention/key",),
-        "attention.value": ("transformer_layer_*/self_attention/value",),
-        "attention.output": ("transformer_layer_*/self_attention/attention_output",),
-        "mlp.up": ("transformer_layer_*/feedforward_intermediate_dense",),
-        "mlp.down": ("transformer_layer_*/feedforward_output_dense",),
-        "embedding.token": ("token_embedding",),
-    }
+    lora_roles: ClassVar[Mapping[str, Sequence[str]]] = layout.ROLES
 
     def __init__(
         self,

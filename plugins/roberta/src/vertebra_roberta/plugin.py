@@ -1,6 +1,7 @@
 """The hook that contributes RoBERTa, XLM-RoBERTa and CamemBERT."""
 
 from vertebra import BackboneSpec, FormatSpec, hookimpl
+from vertebra_roberta.layout import LAYOUT
 from vertebra_roberta.presets import CAMEMBERT_PRESETS, ROBERTA_PRESETS, XLM_ROBERTA_PRESETS
 
 _HEADS = {
@@ -17,6 +18,7 @@ def vertebra_backbones() -> list[BackboneSpec]:
             name="RobertaBackbone",
             backbone="vertebra_roberta.backbone:RobertaBackbone",
             presets=ROBERTA_PRESETS,
+            layout=LAYOUT,
             formats={
                 "transformers": FormatSpec(("roberta",), "vertebra_roberta.transformers:RobertaTransformers"),
                 "kerashub": _kerashub("RobertaBackbone"),
@@ -27,6 +29,7 @@ def vertebra_backbones() -> list[BackboneSpec]:
             name="XLMRobertaBackbone",
             backbone="vertebra_roberta.backbone:XLMRobertaBackbone",
             presets=XLM_ROBERTA_PRESETS,
+            layout=LAYOUT,
             formats={
                 "transformers": FormatSpec(("xlm-roberta",), "vertebra_roberta.transformers:XLMRobertaTransformers"),
                 "kerashub": _kerashub("XLMRobertaBackbone"),
@@ -37,6 +40,7 @@ def vertebra_backbones() -> list[BackboneSpec]:
             name="CamembertBackbone",
             backbone="vertebra_roberta.backbone:CamembertBackbone",
             presets=CAMEMBERT_PRESETS,
+            layout=LAYOUT,
             formats={
                 "transformers": FormatSpec(("camembert",), "vertebra_roberta.transformers:CamembertTransformers"),
             },

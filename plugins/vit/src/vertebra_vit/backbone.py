@@ -13,6 +13,7 @@ import numpy as np
 from annotated_types import Len
 
 from vertebra import Backbone, hints, layers
+from vertebra_vit import layout
 from vertebra_vit.network import Network, of_images, swiglu_dim
 from vertebra_vit.positions import FeatureMap, resize_grid
 
@@ -24,15 +25,7 @@ Pair = Annotated[list[hints.Size], Len(2, 2)]
 class ImageEncoder(Backbone):
     """What ViT and DINOv2 share: roles for LoRA, a sample, and hidden states by layer."""
 
-    lora_roles: ClassVar[Mapping[str, Sequence[str]]] = {
-        "attention.query": ("transformer_layer_*/self_attention/query",),
-        "attention.key": ("transformer_layer_*/self_attention/key",),
-        "attention.value": ("transformer_layer_*/self_attention/value",),
-        "attention.output": ("transformer_layer_*/self_attention/attention_output",),
-        "mlp.up": ("transformer_layer_*/feedforward_intermediate_dense",),
-        "mlp.down": ("transformer_layer_*/feedforward_output_dense",),
-        "embedding.patch": ("patch_embedding",),
-    }
+    lora_roles: ClassVar[Mapping[str, Sequence[str]]] = layout.ROLES
 
     def features(
         self, images: Any, layers: Sequence[int] = (-1,), *, norm: bool = False, training: bool | None = None
@@ -262,7 +255,7 @@ class DINOV2Backbone(ImageEncoder):
         super().__init__(inputs=images, outputs=outputs, arguments=arguments, dtype=dtype, **kwargs)
         self._set_layers(network)
         if use_swiglu_ffn:
-            self.lora_roles = self.lora_roles | {"mlp.gate": ("transformer_layer_*/feedforward_gate_dense",)}
+            self.lora_roles = self.lora_roles | layout.GATED
 
 
 def _resized(value: Any, shape: tuple[int, ...]) -> Any:

@@ -32,10 +32,9 @@ def give_value(variable: Any, tensor: Any) -> None:
 
 
 def give_divided(variable: Any, tensor: Any) -> None:
-    """Gives a variable a tensor that is divided among devices, as `give_value`; later values are divided in the same way.
+    """Gives a variable a divided tensor, as `give_value`: later values, and an optimiser's state, are divided as well.
 
-    Optimisers divide their state like the variable. Public Keras takes the layout as an argument of `keras.Variable`,
-    before it is known which rank and shape all variables of a model have.
+    Public Keras takes a layout as an argument of `keras.Variable` alone.
     """
     variable._layout = getattr(tensor, "sharding", None)  # of a tensor of jax
     give_value(variable, tensor)

@@ -6,7 +6,6 @@ from fnmatch import translate
 from typing import TYPE_CHECKING, Any
 
 from vertebra._placement.division import declared_layout
-from vertebra._placement.placing import UNTIED
 from vertebra.errors import LayoutError, MeshError
 from vertebra.specs import LayoutRule, Placement
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 _AXES = {
     "columns": {"kernel": ("data", "model")},
     "rows": {"kernel": ("model", "data")},
-    "vocabulary": {"embeddings": ("model", "data"), f"{UNTIED}embeddings": ("data", "model")},
+    "vocabulary": {"embeddings": ("model", "data"), "reverse_embeddings": ("data", "model")},
 }
 """For each split, the weights of a layer that are divided, and the axes of the mesh for each of their axes."""
 

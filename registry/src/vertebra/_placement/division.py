@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vertebra._discovery.catalog import BACKBONES, catalog
 from vertebra._placement.axes import Parallel, mesh_axes
-from vertebra._placement.placing import Layout, Shape, place
+from vertebra._placement.placing import Layout, Shape, place_weights
 from vertebra.errors import ArgumentError, MeshError
 from vertebra.interfaces import Runtime
 from vertebra.specs import LayoutRule, MeshAxis, Placement
@@ -50,13 +50,13 @@ class MeshChoice:
             outermost: The axis of each weight whose parts are contiguous in the file, if it is not the first.
 
         Raises:
-            LayoutError: as in `place`.
+            LayoutError: as in `place_weights`.
         """
         kind = type(backbone)
         rules = declared_layout(kind) if self.rules is None else self.rules
         arguments, derives = backbone._arguments, self.derives and not rules
         layout = Layout(kind.__name__, rules, arguments, derives, self.replicates_uneven, outermost)
-        return Division(self.runtime, self.mesh, place(shapes, self.axes, layout))
+        return Division(self.runtime, self.mesh, place_weights(shapes, self.axes, layout))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +94,13 @@ def chosen_mesh(
         raise MeshError(problem, "Pass a jax.sharding.Mesh on jax, a torch DeviceMesh on torch, or one of Keras")
     if on_uneven not in _ON_UNEVEN:
         raise ArgumentError(_FUNCTION, "on_uneven", on_uneven, " or ".join(map(repr, _ON_UNEVEN)))
-    is_rules = isinstance(layout, Sequence) and not isinstance(layout, str)
-    if not (layout is None or layout == AUTO or (is_rules and all(isinstance(rule, LayoutRule) for rule in layout))):
-        raise ArgumentError(_FUNCTION, "layout", layout, f"None, {AUTO!r} or a sequence of LayoutRule")
-    rules = tuple(layout) if is_rules else None
-    return MeshChoice(runtime, mesh, mesh_axes(sizes, parallel), rules, layout == AUTO, on_uneven == "replicate")  # type: ignore[arg-type]
+    rules: tuple[LayoutRule, ...] | None = None
+    if layout is not None and layout != AUTO:
+        given = () if isinstance(layout, str) or not isinstance(layout, Sequence) else layout
+        rules = tuple(rule for rule in given if isinstance(rule, LayoutRule))
+        if not rules or len(rules) != len(given):
+            raise ArgumentError(_FUNCTION, "layout", layout, f"None, {AUTO!r} or a sequence of LayoutRule")
+    return MeshChoice(runtime, mesh, mesh_axes(sizes, parallel), rules, layout == AUTO, on_uneven == "replicate")
 
 
 def declared_layout(backbone_class: type) -> tuple[LayoutRule, ...]:

@@ -12,7 +12,7 @@ from vertebra.errors import LayoutError
 from vertebra.specs import LayoutRule, MeshAxis, Placement, WeightPlacement
 
 Shape = tuple[int, ...]
-UNTIED = "reverse_"
+_UNTIED = "reverse_"
 """How the names of weights begin that have the tokens on their last axis."""
 
 
@@ -37,7 +37,7 @@ class Layout:
     outermost: Mapping[str, int] = field(default_factory=dict)
 
 
-def place(shapes: Mapping[str, Shape], axes: Sequence[MeshAxis], layout: Layout) -> Placement:
+def place_weights(shapes: Mapping[str, Shape], axes: Sequence[MeshAxis], layout: Layout) -> Placement:
     """Returns where each weight is.
 
     Args:
@@ -52,11 +52,11 @@ def place(shapes: Mapping[str, Shape], axes: Sequence[MeshAxis], layout: Layout)
     if tensor and not layout.rules and not layout.derived:
         remedy = 'Pass layout="auto" to derive one from the shapes of the weights, or a sequence of LayoutRule'
         raise LayoutError(layout.backbone, "its architecture declares no layout", remedy)
-    weights = {name: _place(name, shape, axes, layout) for name, shape in shapes.items()}
+    weights = {name: _weight(name, shape, axes, layout) for name, shape in shapes.items()}
     return Placement(tuple(axes), weights, layout.derived)
 
 
-def _place(name: str, shape: Shape, axes: Sequence[MeshAxis], layout: Layout) -> WeightPlacement:
+def _weight(name: str, shape: Shape, axes: Sequence[MeshAxis], layout: Layout) -> WeightPlacement:
     divided: list[list[str]] = [[] for _ in shape]
     parts = [1] * len(shape)
     reasons = []
@@ -95,7 +95,7 @@ def _by_layout(name: str, shape: Shape, axis: MeshAxis, layout: Layout) -> tuple
 
 def _axis_of(rule: LayoutRule, leaf: str, rank: int) -> int | None:
     if rule.split == "vocabulary":
-        return rank - 1 if leaf.startswith(UNTIED) else 0
+        return rank - 1 if leaf.startswith(_UNTIED) else 0
     if rule.split == "columns":
         return rank - 1
     return 0 if rank > 1 else None

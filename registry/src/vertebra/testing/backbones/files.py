@@ -24,9 +24,12 @@ from vertebra.testing.plugins import use_plugin
 from vertebra.testing.rules import rule
 
 PRESET, EXTENDED, ADAPTED = "preset", "extended.keras", "adapted.keras"
-_FILES = (PRESET, EXTENDED, ADAPTED)
+DIVIDED = "divided"
+"""The preset, with its weights divided between two devices."""
+FILES = (PRESET, EXTENDED, ADAPTED, DIVIDED)
 _PROGRAM = """
-import sys
+import os, sys
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 from vertebra.testing.backbones.files import compute_stored
 
 compute_stored(*sys.argv[1:])
@@ -59,11 +62,17 @@ class FileRules(BackboneFixtures):
 
     @pytest.fixture
     def stored(
-        self, build: Build, inputs: Any, key: tuple[Any, ...], tmp_path_factory: pytest.TempPathFactory
+        self,
+        build: Build,
+        inputs: Any,
+        spec: BackboneSpec,
+        key: tuple[Any, ...],
+        tmp_path_factory: pytest.TempPathFactory,
     ) -> Stored:
         """A preset, a model that extends the backbone, and an adapted backbone, in files that several tests read."""
         if (key, "stored") not in self._shared:
-            self._shared[key, "stored"] = _store(build, inputs, tmp_path_factory.mktemp("stored"))
+            is_divided = bool(spec.layout) and keras.config.backend() == "jax"
+            self._shared[key, "stored"] = _store(build, inputs, tmp_path_factory.mktemp("stored"), is_divided)
         stored: Stored = self._shared[key, "stored"]
         return stored
 
@@ -107,7 +116,7 @@ class FileRules(BackboneFixtures):
     ) -> None:
         """A preset that is loaded in a new process computes the same numbers on every installed runtime."""
         for runtime in (one for one in available() if spec.computes_on(one.name)):
-            files = _FILES if runtime.name == keras.config.backend() else (PRESET,)
+            files = FILES if runtime.name == keras.config.backend() else (PRESET,)
             found = stored.computed_on(runtime.name, entry_module, files, PRESET)
             gap = largest_difference(found, stored.outputs[PRESET])
             assert gap <= tolerance, f"outputs on {runtime.name} differ by {gap:.2g}"
@@ -120,14 +129,16 @@ class FileRules(BackboneFixtures):
         """`.keras` files of a model that extends it, and of an adapted backbone, compute the same in a new process."""
         if file not in stored.outputs:
             pytest.skip(NO_LAYERS)
-        found = stored.computed_on(keras.config.backend(), entry_module, _FILES, file)
+        found = stored.computed_on(keras.config.backend(), entry_module, FILES, file)
         assert largest_difference(found, stored.outputs[file]) <= tolerance
 
 
-def _store(build: Build, inputs: Any, folder: Path) -> Stored:
+def _store(build: Build, inputs: Any, folder: Path, is_divided: bool) -> Stored:
     backbone = build()
     backbone.save_to_preset(folder / PRESET)
     outputs = {PRESET: computed(backbone, inputs)}
+    if is_divided:
+        outputs[DIVIDED] = outputs[PRESET]
     np.savez(folder / "inputs.npz", *keras.tree.flatten(inputs))
     last = keras.layers.Rescaling(0.5, name="head")(keras.tree.flatten(backbone.output)[0])
     extended = keras.Model(backbone.input, last)
@@ -146,13 +157,24 @@ def compute_stored(folder: str, entry_module: str, runtime: str, *files: str) ->
     for file in files:
         path = f"{folder}/{file}"
         try:
-            model = vertebra.Backbone.from_preset(path) if file == PRESET else vertebra.load_model(path, compile=False)
+            model = _loaded(folder, file)
             inputs = keras.tree.pack_sequence_as(model.input, arrays)
             # One call is compiled, which takes less time than to compile its operations one by one.
-            outputs = computed(model, inputs) if len(files) > 1 else arrays_of(vertebra.compile(model)(inputs))
+            compiles = len(files) == 1 or file == DIVIDED
+            outputs = arrays_of(vertebra.compile(model)(inputs)) if compiles else computed(model, inputs)
             np.savez(f"{path}.{runtime}.npz", **outputs)  # type: ignore[arg-type]
         except Exception:  # of any code of the plugin; the other files are still to be computed with
             Path(f"{path}.{runtime}.txt").write_text(traceback.format_exc(), encoding="utf-8")
+
+
+def _loaded(folder: str, file: str) -> Any:
+    path = f"{folder}/{PRESET if file == DIVIDED else file}"
+    if file == DIVIDED:
+        mesh = keras.distribution.DeviceMesh((2,), ("tensor",), keras.distribution.list_devices()[:2])
+        divided = vertebra.Backbone.from_preset(path, mesh=mesh, on_uneven="replicate")
+        assert any("tensor" in axes for weight in divided.placement.weights.values() for axes in weight.divided)
+        return divided
+    return vertebra.Backbone.from_preset(path) if file == PRESET else vertebra.load_model(path, compile=False)
 
 
 def _mapped(path: Path) -> list[range]:

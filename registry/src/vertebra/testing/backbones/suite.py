@@ -17,13 +17,13 @@ from __future__ import annotations
 
 from vertebra.testing.backbones.calls import CallRules
 from vertebra.testing.backbones.decoding import DecodingRules
-from vertebra.testing.backbones.files import FileRules
+from vertebra.testing.backbones.dividing import LayoutRules
 from vertebra.testing.backbones.lora import LoraRules
 from vertebra.testing.backbones.padding import PaddingRules
 from vertebra.testing.backbones.training import TrainingRules
 
 
-class BackboneSuite(PaddingRules, DecodingRules, FileRules, LoraRules, TrainingRules, CallRules):
+class BackboneSuite(PaddingRules, DecodingRules, LayoutRules, LoraRules, TrainingRules, CallRules):
     """Tests of an architecture. Give the subclass a name that pytest collects, and define `spec` and `arguments`.
 
     The tests run on the runtime of the process; those of files start a process on each installed runtime.

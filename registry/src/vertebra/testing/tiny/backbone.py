@@ -9,6 +9,7 @@ import keras
 
 from vertebra import hints
 from vertebra.backbone import Backbone
+from vertebra.testing import tiny_layout
 
 
 @keras.saving.register_keras_serializable("vertebra_testing")
@@ -25,10 +26,7 @@ class TinyBackbone(Backbone):
         **kwargs: `dtype`, `trainable` and `name`, as in `vertebra.Backbone`.
     """
 
-    lora_roles: ClassVar[Mapping[str, Sequence[str]]] = {
-        "mlp": ("dense_*",),
-        "embedding.token": ("token_embedding",),
-    }
+    lora_roles: ClassVar[Mapping[str, Sequence[str]]] = tiny_layout.ROLES
     lora_targets: ClassVar[Sequence[str]] = ("mlp",)
 
     def __init__(

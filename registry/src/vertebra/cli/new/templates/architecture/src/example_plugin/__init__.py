@@ -2,6 +2,8 @@
 
 from vertebra import BackboneSpec, FormatSpec, hookimpl
 
+from example_plugin.layout import LAYOUT
+
 MODEL_TYPE = "example_plugin"
 """The `model_type` in the config.json of the checkpoints to read and write."""
 
@@ -14,5 +16,6 @@ def vertebra_backbones() -> list[BackboneSpec]:
             name="ExamplePluginBackbone",
             backbone="example_plugin.backbone:ExamplePluginBackbone",
             formats={"transformers": checkpoints},
+            layout=LAYOUT,
         )
     ]

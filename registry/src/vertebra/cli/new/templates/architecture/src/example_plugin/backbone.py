@@ -9,6 +9,8 @@ import keras
 from keras import ops
 from vertebra import Backbone, hints, layers
 
+from example_plugin import layout
+
 
 @keras.saving.register_keras_serializable("example_plugin")
 class ExamplePluginBackbone(Backbone):
@@ -32,17 +34,7 @@ class ExamplePluginBackbone(Backbone):
         **kwargs: `dtype`, `trainable` and `name`, as in `vertebra.Backbone`.
     """
 
-    # Names for the layers that LoRA may adapt, each with globs of their paths.
-    lora_roles: ClassVar[Mapping[str, Sequence[str]]] = {
-        "attention.query": ("block_*/attention/query",),
-        "attention.key": ("block_*/attention/key",),
-        "attention.value": ("block_*/attention/value",),
-        "attention.output": ("block_*/attention/output",),
-        "mlp.gate": ("block_*/gate",),
-        "mlp.up": ("block_*/up",),
-        "mlp.down": ("block_*/down",),
-        "embedding.token": ("token_embedding",),
-    }
+    lora_roles: ClassVar[Mapping[str, Sequence[str]]] = layout.ROLES
 
     def __init__(
         self,

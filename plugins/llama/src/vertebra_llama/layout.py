@@ -1,0 +1,27 @@
+"""The roles of Llama's layers, and how their weights are divided for tensor parallelism."""
+
+from vertebra import layout_rules
+
+ROLES = {
+    "attention.query": ("transformer_layer_*/self_attention/query",),
+    "attention.key": ("transformer_layer_*/self_attention/key",),
+    "attention.value": ("transformer_layer_*/self_attention/value",),
+    "attention.output": ("transformer_layer_*/self_attention/attention_output",),
+    "mlp.gate": ("transformer_layer_*/feedforward_gate_dense",),
+    "mlp.up": ("transformer_layer_*/feedforward_intermediate_dense",),
+    "mlp.down": ("transformer_layer_*/feedforward_output_dense",),
+    "embedding.token": ("token_embedding",),
+}
+LAYOUT = layout_rules(
+    ROLES,
+    {
+        "attention.query": ("columns", "num_query_heads"),
+        "attention.key": ("columns", "num_key_value_heads"),
+        "attention.value": ("columns", "num_key_value_heads"),
+        "attention.output": ("rows", "num_query_heads"),
+        "mlp.gate": ("columns", "intermediate_dim"),
+        "mlp.up": ("columns", "intermediate_dim"),
+        "mlp.down": ("rows", "intermediate_dim"),
+        "embedding.token": ("vocabulary", "vocabulary_size"),
+    },
+)
