@@ -31,7 +31,8 @@ from vertebra._discovery import runtimes
 
 torch.set_num_threads(1)
 FOLDER = Path(sys.argv[1])
-MODELS = ("bert", "gpt2", "gemma")
+MODELS = {"fsdp and tensor": ("gemma",)}
+"""On some meshes, the architectures that are compared; on others, all are."""
 MESHES = {
     2: {"1x2": (("batch", 1), ("model", 2)), "2x1": (("batch", 2), ("model", 1)), "fsdp": (("fsdp", 2),)},
     4: {"2x2": (("batch", 2), ("model", 2)), "fsdp and tensor": (("fsdp", 2), ("model", 2))},
@@ -301,7 +302,7 @@ def parts():
 
 def cases(processes):
     for title, axes in MESHES[processes].items():
-        for name in MODELS:
+        for name in MODELS.get(title, ("bert", "gpt2", "gemma")):
             yield f"{name} on {title}", lambda name=name, axes=axes: compare(name, axes)
         yield f"dropout on {title}", lambda axes=axes: dropped(axes)
     if processes == 4:
