@@ -17,7 +17,8 @@ RUN = {
     "Choosing the device": 1,
     "Choosing the dtype": 1,
     "PyTorch: training tools and several GPUs": 3,
-    "JAX: several devices": 2,
+    "JAX: several devices": 3,
+    "Saving from a mesh": 2,
     "Less memory for training": 1,
     "Export": 2,
 }
@@ -72,15 +73,22 @@ def torch(runtime, names):
     return torch
 
 
-def test_torch_trains_in_parallel_and_sharded(torch, names, tmp_path, monkeypatch):
-    for name, value in {
-        "RANK": 0,
-        "LOCAL_RANK": 0,
-        "WORLD_SIZE": 1,
-        "MASTER_ADDR": "localhost",
-        "MASTER_PORT": 0,
-    }.items():
+@pytest.fixture
+def one_rank(monkeypatch):
+    """Sets the variables of torchrun for a process alone."""
+    alone = {"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "localhost", "MASTER_PORT": 0}
+    for name, value in alone.items():
         monkeypatch.setenv(name, str(value))
+
+
+def test_torch_resumes_a_run_on_a_mesh(torch, names, one_rank, tmp_path):
+    run(SECTIONS["Saving from a mesh"][0], names)
+    names["optimizer"].step()
+    saved = vertebra.Backbone.from_preset(tmp_path / "trained")
+    assert saved.lora_adapters.keys() == {"default"}
+
+
+def test_torch_trains_in_parallel_and_sharded(torch, names, one_rank, tmp_path):
     ids = torch.ones((4, 5), dtype=torch.int32)
     names["batch"] = {"input_ids": ids, "attention_mask": ids, "labels": ids[:, 0].long()}
     for block in SECTIONS["PyTorch: training tools and several GPUs"]:
@@ -136,3 +144,9 @@ print(float(abs(np.array(saved(inputs)) - np.array(gemma(inputs))).max()))
 def test_jax_divides_batches_and_weights(only_jax, names, child):
     shown = child(ON_TWO_DEVICES, *SECTIONS["JAX: several devices"])
     assert all(float(line) < 1e-5 for line in shown.splitlines()[-2:])
+
+
+def test_jax_resumes_a_run_on_a_mesh(only_jax, names, tmp_path):
+    pytest.importorskip("orbax.checkpoint", reason="orbax is not installed")
+    run(SECTIONS["Saving from a mesh"][1], names)
+    assert vertebra.Backbone.from_preset(tmp_path / "trained").lora_adapters.keys() == {"default"}

@@ -84,7 +84,8 @@ def two(tmp_path_factory, launch):
         adapted.enable_lora(2, seed=seed)
         adapted.save_lora_weights(folder / f"{name}.safetensors")
     differences = ["other_preset", "missing_preset", "other_argument", "other_version", "other_mesh", "other_adapter"]
-    saves = ["save", "train_and_save", "load_adapter", "wrong_base", *(["save_certified"] if launch_is_on_torch() else [])]
+    saves = ["save", "train_and_save", "load_adapter", "wrong_base"]
+    saves += ["save_certified"] if launch_is_on_torch() else []
     failures = ["other_target", "full_disk", "save_again", "killed_last"]
     return folder, launch(folder, 2, "2", *saves, *differences, "other_base", *failures)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vertebra._weights.tensor_entry import TensorEntry, layout_of
-from vertebra._weights.together.parts import Saving, shared_weight
+from vertebra._weights.together.parts import Saving, host_array, shared_weight
 from vertebra._weights.writing import Tensors
 from vertebra.specs import TaskExport
 
@@ -45,8 +45,6 @@ def plain_config(backbone: Any) -> dict[str, Any]:
 
 
 def _reader(variable: Any, entry: TensorEntry, saving: Saving | None) -> Callable[[], np.ndarray[Any, Any]]:
-    import keras
-
     if saving is None:
-        return lambda: keras.ops.convert_to_numpy(variable.value)
+        return lambda: host_array(variable.value)
     return shared_weight(saving, entry, lambda: saving.parts_of(variable.value))  # type: ignore[return-value]

@@ -85,7 +85,11 @@ def _save(backbone: Any, request: _Request, assets: bool | str | Path, fetch: bo
         weights = weight_names(backbone)
         _check_rebuilds(target, backbone, weights)
         _agree(steps, target, request, backbone, weights)
-        with replacing_by_all(target, steps, runtimes.bind().own_parts) as (stage, saving):
+        parts_of = runtimes.bind().own_parts
+        with (
+            replacing_by_all(target, steps, parts_of) as (stage, saving),
+            gathering(saving, backbone._mesh, parts_of),
+        ):
             export = replace(export_of(backbone, weights, saving), original=selected.original, task=task)
             fields = formats()[format].write(export, stage, request.max_shard_size)
             keep = _keeping(backbone, target, stage, request, selected) if steps.is_first else None
@@ -137,8 +141,7 @@ def _add_certificate(backbone: Any, stage: Path, task: TaskExport | None, saving
         assert saving.stage is not None
         folder = saving.stage  # which has the tokenizer, once the first process has copied it
         saving.steps.reach("files")
-    with gathering(saving):
-        write_certificate(backbone, stage, partial(_sample, backbone, folder, task))
+    write_certificate(backbone, stage, partial(_sample, backbone, folder, task))
 
 
 def _sample(backbone: Any, stage: Path, task: TaskExport | None) -> TextSample | None:

@@ -101,7 +101,11 @@ def write_adapter(
     """
     folder = peft_folder(filepath)
     target = folder or destination(filepath)
-    with replacing_by_all(target, steps, parts_of, is_file=folder is None) as (stage, saving), gathering(saving):
+    mesh = getattr(model, "_mesh", None)
+    with (
+        replacing_by_all(target, steps, parts_of, is_file=folder is None) as (stage, saving),
+        gathering(saving, mesh, parts_of),
+    ):
         _writer(folder, target)(model, stage, plan, data())
 
 

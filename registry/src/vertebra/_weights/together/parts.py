@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from vertebra._discovery import runtimes
 from vertebra._weights.tensor_entry import TensorEntry, layout_of, numpy_dtype
 from vertebra._weights.tensor_layout import put, viewed
 from vertebra._weights.together.positions import addresses_of, write_parts
@@ -100,6 +101,17 @@ class Saving:
         if self.steps.is_first:
             path.unlink()
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """A save by one process, whose devices have parts of the tensors."""
+
+    parts_of: PartsOf
+
+    def gather(self, tensors: Mapping[str, tuple[TensorEntry, Parts]]) -> dict[str, Array]:
+        """Returns tensors as whole arrays."""
+        return {name: _assembled(entry, parts()) for name, (entry, parts) in tensors.items()}
 
 
 class Shared:
@@ -224,13 +236,20 @@ def write_array(file: int, entry: TensorEntry, start: int, array: Array) -> int:
 
 # === Values in memory ===
 
-_gathering: contextvars.ContextVar[Saving | None] = contextvars.ContextVar("gathering", default=None)
+_gathering: contextvars.ContextVar[Saving | Alone | None] = contextvars.ContextVar("gathering", default=None)
 
 
 @contextlib.contextmanager
-def gathering(saving: Saving | None) -> Iterator[None]:
-    """Lets `host_arrays` gather the parts of all processes within a block, which all of them run alike."""
-    token = _gathering.set(saving)
+def gathering(saving: Saving | None, mesh: Any, parts_of: PartsOf) -> Iterator[None]:
+    """Lets `host_arrays` gather parts within a block: those of all processes, which all run it alike, or of devices.
+
+    Args:
+        saving: The save of all processes, or None if this process is alone.
+        mesh: The mesh of the tensors, or None.
+        parts_of: Returns the parts of a tensor that this process is to write.
+    """
+    alone = None if mesh is None else Alone(parts_of)
+    token = _gathering.set(saving or alone)
     try:
         yield
     finally:
@@ -238,12 +257,10 @@ def gathering(saving: Saving | None) -> Iterator[None]:
 
 
 def host_arrays(tensors: Mapping[str, Any]) -> dict[str, Array]:
-    """Returns tensors, or arrays, as whole arrays."""
+    """Returns tensors, or arrays, as whole arrays; outside of a save, all processes of their mesh call this."""
     saving = _gathering.get()
     if saving is None or not tensors:
-        import keras
-
-        return {name: keras.ops.convert_to_numpy(tensor) for name, tensor in tensors.items()}
+        return {name: _whole(tensor) for name, tensor in tensors.items()}
     return saving.gather({name: (_layout(tensor), _parts_in(saving, tensor)) for name, tensor in tensors.items()})
 
 
@@ -252,19 +269,40 @@ def host_array(tensor: Any) -> Array:
     return host_arrays({"": tensor})[""]
 
 
+def _whole(tensor: Any) -> Array:
+    import keras
+
+    try:
+        array: Array = keras.ops.convert_to_numpy(tensor)
+    except RuntimeError:  # of the frameworks: it is divided among processes
+        array = runtimes.bind().sample(tensor, 1).reshape(tuple(tensor.shape))
+    return array
+
+
+def _assembled(entry: TensorEntry, parts: Iterable[tuple[tuple[slice, ...], Array]]) -> Array:
+    import numpy as np
+
+    whole = np.empty(entry.shape, numpy_dtype(entry.dtype))
+    for index, values in parts:
+        if values.shape == entry.shape:
+            return values
+        whole[index] = values
+    return whole
+
+
 def _layout(tensor: Any) -> TensorEntry:
     import keras
 
     return layout_of("", keras.backend.standardize_dtype(tensor.dtype), tuple(tensor.shape))
 
 
-def _parts_in(saving: Saving, tensor: Any) -> Parts:
+def _parts_in(saving: Saving | Alone, tensor: Any) -> Parts:
     import numpy as np
 
     if not isinstance(tensor, np.ndarray):
         return lambda: saving.parts_of(tensor)
     whole = tuple(slice(0, size) for size in tensor.shape)
-    return lambda: [(whole, tensor)] if saving.steps.is_first else []
+    return lambda: [(whole, tensor)] if isinstance(saving, Alone) or saving.steps.is_first else []
 
 
 def _view_by(rule: TensorRule, shape: tuple[int, ...]) -> Callable[[Array], Array]:
