@@ -4,21 +4,15 @@ A program of its own, as JAX makes its devices once in a process; one for all ca
 """
 
 import json
-import os
 import sys
 import traceback
-
-FAST_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=8 {FAST_TO_COMPILE}"
-
-import vertebra
-
-vertebra.use("jax")
 
 import jax
 import keras
 import numpy as np
 from jax.sharding import Mesh
+
+import vertebra
 
 SIZES = {"vocabulary_size": 64, "num_layers": 1, "hidden_dim": 32, "intermediate_dim": 48, "dropout": 0.0}
 BACKBONES = {
