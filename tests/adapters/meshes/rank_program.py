@@ -1,9 +1,9 @@
 """One of two processes of a mesh: loads its parts, computes with the other one, and prints what it read and found."""
 
 import json
-import os
 import re
 import sys
+from pathlib import Path
 
 import jax
 import keras
@@ -11,15 +11,14 @@ import numpy as np
 
 import vertebra
 
-PORT, NUMBER, FOLDER = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+PORT, NUMBER, FOLDER = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
 
 
 def resident(path):
     """Returns the bytes of a file's mappings that are in this process's memory."""
-    with open("/proc/self/smaps") as lines:
-        text = lines.read()
+    text = Path("/proc/self/smaps").read_text()
     blocks = re.split(r"\n(?=[0-9a-f]+-[0-9a-f]+ )", text)
-    sizes = [re.search(r"Rss: +(\d+) kB", block)[1] for block in blocks if block.split("\n")[0].endswith(path)]
+    sizes = [re.search(r"Rss: +(\d+) kB", block)[1] for block in blocks if block.split("\n")[0].endswith(str(path))]
     return sum(map(int, sizes)) * 1024
 
 
@@ -34,16 +33,16 @@ def main():
     mesh = jax.sharding.Mesh(np.array(jax.devices()), ("fsdp",))
     found = {}
     for format in ("native", "transformers"):
-        preset = os.path.join(FOLDER, format)
+        preset = FOLDER / format
         backbone = vertebra.Backbone.from_preset(preset, mesh=mesh, dropout=0.0)
-        found[f"read {format}"] = resident(os.path.join(preset, "model.safetensors"))
+        found[f"read {format}"] = resident(preset / "model.safetensors")
     inputs = {name: np.asarray(value) for name, value in backbone.sample_inputs().items()}
     outputs = vertebra.compile(backbone)(inputs)["sequence_output"]
     whole = jax.jit(lambda x: x, out_shardings=jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))(outputs)
-    np.save(os.path.join(FOLDER, f"outputs_{NUMBER}.npy"), np.asarray(whole))
+    np.save(FOLDER / f"outputs_{NUMBER}.npy", np.asarray(whole))
     backbone.enable_lora(2, ["mlp.up"])
     found["adapter"] = [float(abs(variable.numpy()).sum()) for variable in backbone.trainable_weights]
-    fresh = vertebra.Backbone.from_preset(os.path.join(FOLDER, "native"), load_weights=False, mesh=mesh)
+    fresh = vertebra.Backbone.from_preset(FOLDER / "native", load_weights=False, mesh=mesh)
     found["fresh"] = sums(fresh, ["token_embedding/embeddings"])
     print(json.dumps(found))
 

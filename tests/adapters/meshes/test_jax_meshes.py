@@ -13,13 +13,21 @@ import pytest
 import vertebra
 from vertebra.errors import ArgumentError, LayoutError, MeshError
 
-pytestmark = pytest.mark.keras(once=True)
+pytestmark = pytest.mark.keras
 
 PROGRAM, RANK = (Path(__file__).with_name(name) for name in ("mesh_program.py", "rank_program.py"))
 FAST_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 NAMES = ("BertBackbone", "GPT2Backbone", "GemmaBackbone")
-MESHES = ("1x2", "2x1", "2x2", "2x2 data", "2x4")
-CASES = [*(f"{name} {mesh}" for name in NAMES for mesh in MESHES), "int8", "int4", "fit", "random", "adapters"]
+MESHES = ("1x2", "2x1", "2x2", "2x4")
+CASES = [
+    *(f"{name} {mesh}" for name in NAMES for mesh in MESHES),
+    "GemmaBackbone 2x2 data",
+    "int8",
+    "int4",
+    "fit",
+    "random",
+    "adapters",
+]
 
 
 @pytest.fixture(scope="module", autouse=True)
