@@ -89,7 +89,7 @@ def sample(tensor: Any, step: int) -> np.ndarray[Any, Any]:
 
 
 def equalize(model: Any, variables: Sequence[Any]) -> None:
-    """Gives variables the values that they have in the first process, with a copy on each device of the model's mesh."""
+    """Gives variables the values that they have in the first process; each device of the mesh has a copy."""
     mesh = getattr(model, "mesh", None)
     if mesh is None:
         return
