@@ -12,7 +12,6 @@ import torch
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Placement, Replicate, Shard
 
-from vertebra.specs import Placement as Receipt
 from vertebra_torch.meshes.dropping import drawing
 from vertebra_torch.meshes.gathering import Gathered
 from vertebra_torch.meshes.operations import Mixed, replicated, with_placements
@@ -39,7 +38,7 @@ def computing(model: Any, mesh: DeviceMesh) -> Iterator[None]:
     scope.apply_updates()
 
 
-def distribute_rows(receipt: Receipt, mesh: DeviceMesh, inputs: Any) -> Any:
+def distribute_rows(receipt: Any, mesh: DeviceMesh, inputs: Any) -> Any:
     """Returns inputs as DTensors: rows are divided along axes of use `data` and `fsdp`, if their number is divisible.
 
     Args:
@@ -53,8 +52,8 @@ def distribute_rows(receipt: Receipt, mesh: DeviceMesh, inputs: Any) -> Any:
     parts = math.prod(mesh.size(number) for number in numbers)
     rows = {leaf.shape[0] if leaf.ndim else 1 for leaf in keras.tree.flatten(inputs) if isinstance(leaf, torch.Tensor)}
     even = all(count % parts == 0 for count in rows)
-    places = [Shard(0) if even and number in numbers else Replicate() for number in range(mesh.ndim)]
-    return keras.tree.map_structure(lambda leaf: _placed(leaf, mesh, places), inputs)
+    targets = [Shard(0) if even and number in numbers else Replicate() for number in range(mesh.ndim)]
+    return keras.tree.map_structure(lambda leaf: _placed(leaf, mesh, targets), inputs)
 
 
 def _tensor(leaf: Any) -> Any:
@@ -67,7 +66,7 @@ def _placed(leaf: Any, mesh: DeviceMesh, placements: Sequence[Placement]) -> Any
     return replicated(leaf, mesh).redistribute(placements=placements)
 
 
-def _numbers(receipt: Receipt, uses: Sequence[str]) -> list[int]:
+def _numbers(receipt: Any, uses: Sequence[str]) -> list[int]:
     """Returns the numbers of the mesh's axes of some uses."""
     return [number for number, axis in enumerate(receipt.axes) if axis.parallel in uses and axis.size > 1]
 

@@ -12,9 +12,9 @@ import torch
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 
-from vertebra_torch.dropping import kept
 from vertebra_torch.meshes.operations import joined, without_parts
 from vertebra_torch.meshes.processes import send_first
+from vertebra_torch.values.dropping import kept
 
 _thread = threading.local()
 
@@ -33,7 +33,7 @@ class _Draws:
             self._first = int(first)
         self._count += 1
         numbers = zip(self._mesh.get_coordinate() or (), tensor.placements, strict=True)
-        part = [number if isinstance(place, Shard) else 0 for number, place in numbers]
+        part = [number if isinstance(split, Shard) else 0 for number, split in numbers]
         text = f"{self._first} {self._count} {part}"
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 

@@ -69,8 +69,8 @@ class Gathered(keras.StatelessScope):  # type: ignore[misc]
         return whole
 
     def _wanted(self, value: DTensor) -> tuple[Placement, ...]:
-        places = enumerate(value.placements)
-        return tuple(Replicate() if number in self._numbers else place for number, place in places)
+        splits = enumerate(value.placements)
+        return tuple(Replicate() if number in self._numbers else split for number, split in splits)
 
     def _pack(self, tensor: torch.Tensor) -> Any:
         if not isinstance(tensor, DTensor):
@@ -114,5 +114,5 @@ def _unpack(packed: Any) -> Any:
     with torch.no_grad():
         whole = local_part(packed.source.redistribute(placements=packed.gathered))
         local = whole.as_strided(*packed.local)
-    mesh, places = packed.source.device_mesh, packed.placements
-    return DTensor.from_local(local, mesh, places, run_check=False, shape=packed.shape, stride=packed.strides)
+    mesh, targets = packed.source.device_mesh, packed.placements
+    return DTensor.from_local(local, mesh, targets, run_check=False, shape=packed.shape, stride=packed.strides)

@@ -52,7 +52,7 @@ class Mixed(TorchFunctionMode):
 
 def _summed(result: Any) -> Any:
     """Returns a result whose parts are summed, once, as several operations will read it."""
-    if not isinstance(result, DTensor) or not any(place.is_partial() for place in result.placements):
+    if not isinstance(result, DTensor) or not any(split.is_partial() for split in result.placements):
         return result
     return _Sum.apply(result)  # type: ignore[no-untyped-call]
 
@@ -71,7 +71,7 @@ class _Sum(torch.autograd.Function):
 
 def without_parts(tensor: DTensor) -> DTensor:
     """Returns the sum of a tensor whose processes have addends of it."""
-    return with_placements(tensor, [Replicate() if place.is_partial() else place for place in tensor.placements])
+    return with_placements(tensor, [Replicate() if split.is_partial() else split for split in tensor.placements])
 
 
 def with_placements(tensor: DTensor, placements: Placements) -> DTensor:
@@ -80,10 +80,10 @@ def with_placements(tensor: DTensor, placements: Placements) -> DTensor:
     PyTorch warns of several axes at once, along which it computes in the same way.
     """
     for number in reversed(range(len(placements))):
-        place, wanted = tensor.placements[number], placements[number]
-        if place != wanted and (place.is_partial() or wanted.is_replicate()):
-            places = [*tensor.placements[:number], wanted, *tensor.placements[number + 1 :]]
-            tensor = tensor.redistribute(placements=places)
+        split, target = tensor.placements[number], placements[number]
+        if split != target and (split.is_partial() or target.is_replicate()):
+            targets = [*tensor.placements[:number], target, *tensor.placements[number + 1 :]]
+            tensor = tensor.redistribute(placements=targets)
     return tensor if tuple(placements) == tuple(tensor.placements) else tensor.redistribute(placements=placements)
 
 
@@ -136,32 +136,32 @@ def _attention(
     PyTorch 2.13 has no strategy for the kernels of CPUs, and takes minutes with others on small tensors.
     """
     mesh = query.device_mesh
-    divided = [_divided(place, (0, 1)) for place in query.placements]
-    places = [Replicate() if axis is None else Shard(axis) for axis in divided]
-    parts = [tensor.redistribute(placements=places).to_local() for tensor in (query, key, value)]
+    divided = [_divided(split, (0, 1)) for split in query.placements]
+    targets = [Replicate() if axis is None else Shard(axis) for axis in divided]
+    parts = [tensor.redistribute(placements=targets).to_local() for tensor in (query, key, value)]
     mask = None if attn_mask is None else _mask_part(attn_mask, divided, query.shape)
     local = torch.nn.functional.scaled_dot_product_attention(*parts, mask, dropout_p, **settings)
-    return joined(local, mesh, places, (*query.shape[:-1], value.shape[-1]))
+    return joined(local, mesh, targets, (*query.shape[:-1], value.shape[-1]))
 
 
-def _divided(place: Placement, axes: Sequence[int]) -> int | None:
-    return place.dim if isinstance(place, Shard) and place.dim in axes else None
+def _divided(split: Placement, axes: Sequence[int]) -> int | None:
+    return split.dim if isinstance(split, Shard) and split.dim in axes else None
 
 
 def _mask_part(mask: DTensor, divided: Sequence[int | None], shape: Sequence[int]) -> torch.Tensor:
     """Returns the part of a mask, or a bias, for the rows and heads of this process."""
     missing = len(shape) - mask.ndim
-    places: list[Placement] = []
+    targets: list[Placement] = []
     gradients: list[Placement] = []
     for axis in divided:
         own = None if axis is None or axis < missing else axis - missing
         if own is not None and mask.shape[own] == shape[own + missing]:
-            places.append(Shard(own))
+            targets.append(Shard(own))
             gradients.append(Shard(own))
         else:
-            places.append(Replicate())
+            targets.append(Replicate())
             gradients.append(Replicate() if axis is None else Partial())
-    return mask.redistribute(placements=places).to_local(grad_placements=gradients)
+    return mask.redistribute(placements=targets).to_local(grad_placements=gradients)
 
 
 def _einsum(equation: str, *operands: Any) -> DTensor | None:
@@ -183,7 +183,7 @@ def _einsum(equation: str, *operands: Any) -> DTensor | None:
 def _letter(number: int, names: Sequence[str], operands: Sequence[DTensor]) -> str | None:
     """Returns the axis, by its letter, that an axis of the mesh divides, `.` for several, or None."""
     pairs = zip(names, operands, strict=True)
-    found = {name[place.dim] for name, operand in pairs if isinstance(place := operand.placements[number], Shard)}
+    found = {name[split.dim] for name, operand in pairs if isinstance(split := operand.placements[number], Shard)}
     return "." if len(found) > 1 else next(iter(found), None)
 
 

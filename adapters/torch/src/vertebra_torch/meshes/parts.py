@@ -12,7 +12,7 @@ from torch.distributed.tensor import DTensor, Partial, Placement, Replicate, Sha
 
 from vertebra.errors import MeshError
 from vertebra_torch.meshes.operations import without_parts
-from vertebra_torch.tensors import to_tensor
+from vertebra_torch.values.tensors import to_tensor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,7 +95,7 @@ def own_parts(tensor: Any) -> list[tuple[Slices, np.ndarray[Any, Any]]]:
     if coordinate is None:
         return []
     tensor = without_parts(tensor)
-    copies = [number for number, place in zip(coordinate, tensor.placements, strict=True) if not place.is_shard()]
+    copies = [number for number, split in zip(coordinate, tensor.placements, strict=True) if not split.is_shard()]
     if any(copies):
         return []
     return [(_slices(tensor.device_mesh, tensor.placements, tensor.shape), _array(local_part(tensor)))]
@@ -108,15 +108,15 @@ def sample(tensor: Any, step: int) -> np.ndarray[Any, Any] | None:
     mesh, local = tensor.device_mesh, local_part(tensor)
     numbers = torch.arange(0, tensor.numel(), step)
     inside = torch.ones(len(numbers), dtype=torch.bool)
-    places, rest = [], numbers
+    positions, rest = [], numbers
     for own, size in zip(reversed(_slices(mesh, tensor.placements, tensor.shape)), reversed(tensor.shape), strict=True):
         axis, rest = rest % size, rest // size
         inside &= (axis >= own.start) & (axis < own.stop)
-        places.append(axis - own.start)
-    found = local[tuple(place[inside].to(local.device) for place in reversed(places))]
+        positions.append(axis - own.start)
+    found = local[tuple(axis[inside].to(local.device) for axis in reversed(positions))]
     values = torch.zeros(len(numbers), dtype=found.dtype, device=local.device)
     values[inside.to(local.device)] = found
-    addends = [Partial() if isinstance(place, Shard) else Replicate() for place in tensor.placements]
+    addends = [Partial() if isinstance(split, Shard) else Replicate() for split in tensor.placements]
     whole = without_parts(DTensor.from_local(values, mesh, addends, run_check=False))
     return _array(local_part(whole))
 
@@ -138,10 +138,10 @@ def _slices(mesh: DeviceMesh, placements: Sequence[Placement], shape: Sequence[i
     """Returns the indexes of this process's part of a tensor, whose divided axes are divisible."""
     starts, sizes = [0] * len(shape), list(shape)
     coordinate = mesh.get_coordinate() or []
-    for number, count, place in zip(coordinate, mesh.shape, placements, strict=True):
-        if isinstance(place, Shard):
-            sizes[place.dim] //= count
-            starts[place.dim] += number * sizes[place.dim]
+    for number, count, split in zip(coordinate, mesh.shape, placements, strict=True):
+        if isinstance(split, Shard):
+            sizes[split.dim] //= count
+            starts[split.dim] += number * sizes[split.dim]
     return tuple(slice(start, start + size) for start, size in zip(starts, sizes, strict=True))
 
 

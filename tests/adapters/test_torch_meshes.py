@@ -13,7 +13,7 @@ import vertebra
 
 pytestmark = pytest.mark.keras
 
-PROGRAM = Path(__file__).with_name("program.py")
+PROGRAM = Path(__file__).with_name("torch_mesh_program.py")
 SIZES = {"vocabulary_size": 64, "num_layers": 1, "hidden_dim": 32, "intermediate_dim": 64}
 TEXT = SIZES | {"num_heads": 4, "max_sequence_length": 32, "dropout": 0.0}
 GROUPED = SIZES | {"num_query_heads": 4, "num_key_value_heads": 2, "head_dim": 8}

@@ -1,4 +1,4 @@
-"""Computes with presets on meshes of several processes, and writes what it found: program.py FOLDER.
+"""Computes with presets on meshes of several processes, and writes what it found: torch_mesh_program.py FOLDER.
 
 FOLDER has presets by the names of their architectures; the program writes `found-N.json` there for N processes.
 """

@@ -16,10 +16,6 @@ def drop(inputs: Any, rate: float, generator: Any) -> Any:
 
     The numbers come from PyTorch's own generator, as in `torch.nn.functional.dropout`.
     """
-    if type(inputs) is not torch.Tensor:  # a DTensor
-        from vertebra_torch.meshes.dropping import drop_parts
-
-        return drop_parts(inputs, rate)
     if inputs.device.type != "cpu":
         return keras.random.dropout(inputs, rate, seed=generator)
     keep, scale = kept(inputs, rate)
