@@ -17,7 +17,8 @@ RUN = {
     "Choosing the device": 1,
     "Choosing the dtype": 1,
     "PyTorch: training tools and several GPUs": 3,
-    "JAX: several devices": 2,
+    "JAX: several devices": 3,
+    "Saving from a mesh": 2,
     "Less memory for training": 1,
     "Export": 2,
 }
@@ -72,15 +73,22 @@ def torch(runtime, names):
     return torch
 
 
-def test_torch_trains_in_parallel_and_sharded(torch, names, tmp_path, monkeypatch):
-    for name, value in {
-        "RANK": 0,
-        "LOCAL_RANK": 0,
-        "WORLD_SIZE": 1,
-        "MASTER_ADDR": "localhost",
-        "MASTER_PORT": 0,
-    }.items():
+@pytest.fixture
+def one_rank(monkeypatch):
+    """Sets the variables of torchrun for a process alone."""
+    alone = {"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "localhost", "MASTER_PORT": 0}
+    for name, value in alone.items():
         monkeypatch.setenv(name, str(value))
+
+
+def test_torch_resumes_a_run_on_a_mesh(torch, names, one_rank, tmp_path):
+    run(SECTIONS["Saving from a mesh"][0], names)
+    names["optimizer"].step()
+    saved = vertebra.Backbone.from_preset(tmp_path / "trained")
+    assert saved.lora_adapters.keys() == {"default"}
+
+
+def test_torch_trains_in_parallel_and_sharded(torch, names, one_rank, tmp_path):
     ids = torch.ones((4, 5), dtype=torch.int32)
     names["batch"] = {"input_ids": ids, "attention_mask": ids, "labels": ids[:, 0].long()}
     for block in SECTIONS["PyTorch: training tools and several GPUs"]:
@@ -123,8 +131,8 @@ inputs = {"token_ids": np.arange(1, 13).reshape(2, 6), "padding_mask": np.ones((
 names = {"inputs": inputs, "targets": np.zeros((2, 6, 1))}
 for block in sys.argv[1:]:
     exec(block, names)
-assert names["devices"] == ["cpu:0", "cpu:1"]
-assert len(names["copies"].token_embedding.embeddings.value.sharding.device_set) == 2
+assert names["divided"].token_embedding.embeddings.value.addressable_shards[0].data.shape == (32, 8)
+assert {axis.parallel for axis in names["split"].placement.axes} == {"data", "tensor"}
 table = names["split"].token_embedding.embeddings.value
 assert table.addressable_shards[0].data.shape == (32, 8)
 saved = vertebra.Backbone.from_preset("split_and_trained")
@@ -136,3 +144,9 @@ print(float(abs(np.array(saved(inputs)) - np.array(gemma(inputs))).max()))
 def test_jax_divides_batches_and_weights(only_jax, names, child):
     shown = child(ON_TWO_DEVICES, *SECTIONS["JAX: several devices"])
     assert all(float(line) < 1e-5 for line in shown.splitlines()[-2:])
+
+
+def test_jax_resumes_a_run_on_a_mesh(only_jax, names, tmp_path):
+    pytest.importorskip("orbax.checkpoint", reason="orbax is not installed")
+    run(SECTIONS["Saving from a mesh"][1], names)
+    assert vertebra.Backbone.from_preset(tmp_path / "trained").lora_adapters.keys() == {"default"}

@@ -159,7 +159,7 @@ def test_the_commands_of_pages_exist():
 def test_the_table_of_settings_is_that_of_the_code():
     rows = re.findall(r"^\| `VERTEBRA_(\w+)` \| (?:`(\w+) = (.+?)`)? ?\|", page("reference/settings.md"), re.MULTILINE)
     forms = dict.fromkeys(config_file.LISTS, "[...]") | dict.fromkeys(config_file.TEXTS, '"..."')
-    forms |= dict.fromkeys(config_file.SWITCHES, "true")
+    forms |= dict.fromkeys(config_file.SWITCHES, "true") | dict.fromkeys(config_file.NUMBERS, "30")
     assert {name.lower(): form for name, key, form in rows if key} == forms
     assert all(name.lower() == key for name, key, _ in rows if key)
     assert [name for name, key, _ in rows if not key] == ["CONFIG"]

@@ -108,15 +108,10 @@ def save(model: Any, filepath: str | Path, name: str | None = None) -> None:
         PresetSaveError: the file cannot be written; an existing file is unchanged.
     """
     from vertebra._lora.choices.calls import reading
-    from vertebra._lora.files.adapter_data import AdapterData
-    from vertebra._lora.files.dispatch import write_adapter
-    from vertebra._lora.state import require_adapters
+    from vertebra._lora.together import save_adapter
 
     with reading(model):
-        adapters = require_adapters(model)
-        adapter = adapters.get(name)
-        content = AdapterData(adapters.values_of(adapter.name), adapter.base, adapters.co_trained_of(adapter.name))
-        write_adapter(model, filepath, adapter.plan, content)
+        save_adapter(model, filepath, name)
 
 
 def load(
@@ -155,11 +150,15 @@ def load(
     from vertebra._lora import enable as enabling
     from vertebra._lora.choices.calls import changing, reading
     from vertebra._lora.files.dispatch import read_adapter
+    from vertebra._lora.together import agree_on_file, loading_together
 
-    with reading(model):
-        file = read_adapter(_bound(model), filepath, locked)
-    with changing(model):
-        return enabling.load(model, file, name, check_base, strict)
+    arguments = {"name": name, "check_base": check_base, "strict": strict}
+    with loading_together(_bound(model), filepath, arguments) as steps:
+        with reading(model):
+            file = read_adapter(model, filepath, locked)
+            agree_on_file(steps, file)
+        with changing(model):
+            return enabling.load(model, file, name, check_base, strict)
 
 
 def adapters(model: Any) -> dict[str, LoraReceipt]:

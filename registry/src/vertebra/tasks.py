@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from vertebra.specs import CacheLayer, HeadSpec, PresetFiles, TaskExport, TaskPreset
+    from vertebra.specs import CacheLayer, HeadSpec, LayoutRule, PresetFiles, TaskExport, TaskPreset
 
     Tensors = Mapping[str, np.ndarray[Any, Any]]
 
@@ -21,6 +21,10 @@ def open_preset(
     *,
     locked: bool | None = None,
     copy: bool | None = None,
+    mesh: Any = None,
+    layout: str | Sequence[LayoutRule] | None = None,
+    parallel: str | Sequence[str] | Mapping[str, str] | None = None,
+    on_uneven: str = "error",
     **overrides: Any,
 ) -> TaskPreset:
     """Opens a preset for a task: loads its backbone, and gives access to its other tensors and files.
@@ -31,6 +35,10 @@ def open_preset(
         load_weights: Whether to load weights; if False, those of the backbone are random, and there are no tensors.
         locked: As in `Backbone.from_preset`.
         copy: As in `Backbone.from_preset`.
+        mesh: The mesh of the backbone's weights, with `layout`, `parallel` and `on_uneven` as there; a head is whole.
+        layout: As in `Backbone.from_preset`.
+        parallel: As in `Backbone.from_preset`.
+        on_uneven: As in `Backbone.from_preset`.
         **overrides: Arguments of the backbone's constructor that override the preset's config.
 
     Raises:
@@ -38,11 +46,13 @@ def open_preset(
     """
     from vertebra._discovery.runtimes import bind
 
-    bind()
+    runtime = bind()
+    from vertebra._placement.division import chosen_mesh
     from vertebra._presets.load import load_for_task
     from vertebra.backbone import Backbone
 
-    return load_for_task(backbone_class or Backbone, preset, load_weights, overrides, locked, copy)
+    chosen = None if mesh is None else chosen_mesh(runtime, mesh, layout, parallel, on_uneven)
+    return load_for_task(backbone_class or Backbone, preset, load_weights, overrides, locked, copy, chosen)
 
 
 def save_preset(

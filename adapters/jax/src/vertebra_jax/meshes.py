@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import keras
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vertebra.errors import MeshError
@@ -78,6 +79,27 @@ def own_parts(tensor: Any) -> list[tuple[Index, Any]]:
         for shard in tensor.addressable_shards
         if shard.replica_id == 0
     ]
+
+
+def sample(tensor: Any, step: int) -> np.ndarray[Any, Any]:
+    """Returns every `step`-th value of a tensor of which other processes have parts; all of them call this."""
+    positions = np.unravel_index(np.arange(0, tensor.size, step), tensor.shape)
+    whole = NamedSharding(tensor.sharding.mesh, PartitionSpec())
+    return np.asarray(jax.jit(lambda values: values[positions], out_shardings=whole)(tensor))
+
+
+def equalize(model: Any, variables: Sequence[Any]) -> None:
+    """Gives variables the values that they have in the first process; each device of the mesh has a copy."""
+    mesh = getattr(model, "mesh", None)
+    if mesh is None:
+        return
+    is_alone = process_of(mesh)[1] == 1
+    for variable in variables:
+        value = np.asarray(variable.value)
+        if not is_alone:
+            value = np.asarray(multihost_utils.broadcast_one_to_all(value))
+        whole: list[tuple[str, ...]] = [()] * value.ndim
+        variable.assign(divide(mesh, whole, value.shape, value.dtype.name, value.__getitem__))
 
 
 def process_of(mesh: Any) -> tuple[int, int]:

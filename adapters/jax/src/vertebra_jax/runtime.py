@@ -107,3 +107,15 @@ class JaxRuntime(Runtime):
         from vertebra_jax.meshes import exchange
 
         return exchange(mesh, message, seconds)
+
+    def sample(self, tensor: Any, step: int) -> np.ndarray[Any, Any]:
+        if getattr(tensor, "is_fully_addressable", True):
+            return super().sample(tensor, step)
+        from vertebra_jax.meshes import sample
+
+        return sample(tensor, step)
+
+    def equalize(self, model: Any, variables: Sequence[Any]) -> None:
+        from vertebra_jax.meshes import equalize
+
+        equalize(model, variables)

@@ -14,6 +14,7 @@ from vertebra import layers, lora
 from vertebra_torch.flattening import as_tensors, flattened
 from vertebra_torch.graphs import tracing
 from vertebra_torch.kernels import choices, packing
+from vertebra_torch.meshes.calls import mesh_of
 
 _KEPT = 8
 """Number of sets of variables for which graphs are kept; enabling an adapter, for example, adds a set."""
@@ -43,6 +44,9 @@ class CompiledFunction:
         self._backbone, self._sets, self._weights = backbone, sets or VariableSets(), weights
 
     def __call__(self, inputs: Any, tokens: Any = None) -> Any:
+        if mesh_of(self._backbone) is not None:  # a graph has other kernels than DTensors have
+            with torch.no_grad():
+                return self._forward(inputs, tuple(tokens or ()))
         bound = BoundFunction(self._backbone, self._forward, self._sets, self._weights, self._weights is not None)
         return bound(inputs, tuple(tokens or ()))
 

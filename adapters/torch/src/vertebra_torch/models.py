@@ -22,6 +22,9 @@ _KERAS_MODULE = "_torch_params"
 class TorchModel(keras.Model):
     """A Keras model that works as a torch module: its modes, its state dict, and its dtype, which cannot be changed."""
 
+    placement: Any = None
+    """Where the weights are on a mesh, or None."""
+
     def train(self, mode: bool = True) -> Any:
         """Sets whether later calls apply dropout, unless they pass `training=` or are part of another Keras model.
 
@@ -39,7 +42,22 @@ class TorchModel(keras.Model):
         mode = self.__dict__.get("_train_mode")
         if mode is not None and kwargs.get("training") is None and _is_outermost(args, kwargs):
             kwargs["training"] = mode
+        if self.placement is not None and not _is_symbolic(args, kwargs):
+            return self._call_divided(args, kwargs)
         return super().__call__(*args, **kwargs)
+
+    def _call_divided(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Computes the outputs of a backbone on a mesh: DTensors, or whole tensors for another Keras layer."""
+        from vertebra_torch.meshes.calls import computing, distribute_rows, mesh_of, whole
+
+        mesh = mesh_of(self)
+        if mesh is None:
+            return super().__call__(*args, **kwargs)
+        is_inner = layers.is_calling()
+        with computing(self, mesh):
+            args, kwargs = distribute_rows(self.placement, mesh, (args, kwargs))
+            outputs = super().__call__(*args, **kwargs)
+        return whole(outputs) if is_inner else outputs
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Computes the outputs, with the tensors that torch's tools have registered in place of the weights."""
@@ -127,9 +145,11 @@ def _keras_calls(frame: FrameType | None) -> bool:
 
 def _is_outermost(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Returns whether a call computes values, and is not made by another Keras layer, which sets the mode itself."""
-    if layers.is_calling():
-        return False
-    return not any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten((args, kwargs)))
+    return not layers.is_calling() and not _is_symbolic(args, kwargs)
+
+
+def _is_symbolic(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    return any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten((args, kwargs)))
 
 
 # === State dicts ===

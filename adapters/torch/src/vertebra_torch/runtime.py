@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ class TorchRuntime(Runtime):
         return list_devices()
 
     def tensor(self, array: np.ndarray[Any, Any], dtype: str) -> Any:
-        from vertebra_torch.tensors import to_tensor
+        from vertebra_torch.values.tensors import to_tensor
 
         return to_tensor(array, dtype)
 
@@ -61,7 +61,11 @@ class TorchRuntime(Runtime):
         return True
 
     def dropout(self, inputs: Any, rate: float, generator: Any) -> Any:
-        from vertebra_torch.dropping import drop
+        if hasattr(inputs, "placements"):  # a DTensor
+            from vertebra_torch.meshes.dropping import drop_parts
+
+            return drop_parts(inputs, rate)
+        from vertebra_torch.values.dropping import drop
 
         return drop(inputs, rate, generator)
 
@@ -70,8 +74,54 @@ class TorchRuntime(Runtime):
 
         return CompiledFunction(backbone)
 
+    def mesh_sizes(self, mesh: Any) -> Mapping[str, int] | None:
+        from vertebra_torch.meshes.parts import mesh_sizes
+
+        return mesh_sizes(mesh)
+
+    def divide(
+        self,
+        mesh: Any,
+        divided: Sequence[Sequence[str]],
+        shape: Sequence[int],
+        dtype: str,
+        part: Callable[[tuple[slice, ...]], np.ndarray[Any, Any]],
+    ) -> Any:
+        from vertebra_torch.meshes.parts import divide
+
+        return divide(mesh, divided, shape, dtype, part)
+
+    def own_parts(self, tensor: Any) -> Sequence[tuple[tuple[slice, ...], np.ndarray[Any, Any]]]:
+        from vertebra_torch.meshes.parts import own_parts
+
+        return own_parts(tensor)
+
+    def process_of(self, mesh: Any) -> tuple[int, int]:
+        from vertebra_torch.meshes.processes import process_of
+
+        return process_of(mesh)
+
+    def exchange(self, mesh: Any, message: bytes, seconds: float) -> list[bytes]:
+        from vertebra_torch.meshes.processes import exchange
+
+        return exchange(mesh, message, seconds)
+
+    def equalize(self, model: Any, variables: Sequence[Any]) -> None:
+        from vertebra_torch.meshes.calls import mesh_of
+        from vertebra_torch.meshes.processes import equalize
+
+        mesh = mesh_of(model)
+        if mesh is not None:
+            equalize(mesh, variables)
+
+    def sample(self, tensor: Any, step: int) -> np.ndarray[Any, Any]:
+        from vertebra_torch.meshes.parts import sample
+
+        values = sample(tensor, step)
+        return super().sample(tensor, step) if values is None else values
+
     def write_slots(self, slots: Any, start: Any, values: Any) -> Any:
-        from vertebra_torch.tensors import write_slots
+        from vertebra_torch.values.tensors import write_slots
 
         return write_slots(slots, start, values)
 

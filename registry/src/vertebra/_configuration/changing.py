@@ -14,6 +14,7 @@ from vertebra._configuration import editing
 from vertebra._configuration.config_file import (
     ENFORCED,
     LISTS,
+    NUMBERS,
     PLUGIN_LISTS,
     SETTINGS,
     SWITCHES,
@@ -29,6 +30,7 @@ from vertebra._configuration.settings import (
     Settings,
     check_folders,
     config_path,
+    number,
     read_settings,
     switch,
 )
@@ -118,16 +120,22 @@ def value_of(name: str, words: Sequence[str], origin: str) -> Any:
         words = [str(full_path(word)) for word in words]
     if any(not word.isprintable() for word in words):
         raise SettingsError(origin, f"{name} = {list(words)!r} has characters that cannot be printed")
-    value: Any = tuple(words) if name in LISTS else words[0]
-    value = checked(
-        origin, name, switch(origin, words[0]) if name in SWITCHES else value if name in TEXTS else list(value)
-    )
+    value = checked(origin, name, _typed(name, words, origin))
     if name in _ABSOLUTE:
         check_folders(Settings(**{name: value}, origins={name: origin}))
     for key in value if name == "signature_keys" else ():
         if not Path(key).is_file():
             raise SettingsError(origin, f"{name}: {key} is not a file, and so no key", "Check the path")
     return value
+
+
+def _typed(name: str, words: Sequence[str], origin: str) -> Any:
+    """Returns words as the value of a setting in a file."""
+    if name in SWITCHES:
+        return switch(origin, words[0])
+    if name in NUMBERS:
+        return number(origin, words[0])
+    return words[0] if name in TEXTS else list(words)
 
 
 def set_in_file(path: Path, name: str, value: Any, rule: bool = False) -> Change:

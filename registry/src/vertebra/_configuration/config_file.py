@@ -6,13 +6,16 @@ import os
 from pathlib import Path
 from typing import Any
 
+from vertebra._arguments import is_amount
 from vertebra.errors import SettingsError
 
 PLUGIN_LISTS = ("plugins", "block", "prefer")
 LISTS = (*PLUGIN_LISTS, "cache_tiers", "signature_keys")
 TEXTS = ("runtime", "cache", "lockfile")
 SWITCHES = ("offline", "locked", "locked_plugins", "require_signature", "copy_weights")
-SETTINGS = (*LISTS, *TEXTS, *SWITCHES)
+NUMBERS = ("mesh_timeout",)
+"""Numbers above 0."""
+SETTINGS = (*LISTS, *TEXTS, *SWITCHES, *NUMBERS)
 """The names of all settings."""
 PATHS = ("cache", "cache_tiers", "lockfile", "signature_keys")
 ENFORCED = "enforced"
@@ -27,7 +30,7 @@ def read_config(path: Path, required: bool) -> dict[str, Any]:
         required: Whether it must exist.
 
     Returns:
-        The settings by name: lists as tuples of strings, strings, and booleans. Empty if there is no file.
+        The settings by name: lists as tuples of strings, strings, booleans and numbers. Empty if there is no file.
 
     Raises:
         SettingsError: the file is required but missing, cannot be read, is not TOML, or has an unknown setting.
@@ -104,7 +107,14 @@ def checked(origin: str, name: str, value: object) -> Any:
         return tuple(value)
     if (name in TEXTS and isinstance(value, str) and value.strip()) or (name in SWITCHES and isinstance(value, bool)):
         return value
-    kinds = {"list of strings": LISTS, "string, not blank": TEXTS, "true or false": SWITCHES}
+    if name in NUMBERS and is_amount(value):
+        return float(value)  # type: ignore[arg-type]
+    kinds = {
+        "list of strings": LISTS,
+        "string, not blank": TEXTS,
+        "true or false": SWITCHES,
+        "number above 0": NUMBERS,
+    }
     known = ", ".join(f"{name} ({kind})" for kind, names in kinds.items() for name in names)
     raise SettingsError(origin, f"{name} = {value!r} is not a setting; the settings are {known}")
 

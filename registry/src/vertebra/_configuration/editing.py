@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any
 
-Value = str | bool | tuple[str, ...]
+Value = str | bool | float | tuple[str, ...]
 _HEADER = re.compile(r"[ \t]*\[")
 
 
@@ -46,9 +46,11 @@ def without_setting(text: str, table: str, name: str) -> str | None:
 
 
 def toml(value: Value) -> str:
-    """Returns a value as TOML: a basic string, a boolean, or an array on one line."""
+    """Returns a value as TOML: a basic string, a boolean, a number, or an array on one line."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(value)
     if isinstance(value, tuple):
         return f"[{', '.join(map(toml, value))}]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # the one escape that JSON does without

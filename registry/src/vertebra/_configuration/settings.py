@@ -13,10 +13,12 @@ from typing import Any
 
 from vertebra._configuration.config_file import (
     LISTS,
+    NUMBERS,
     PATHS,
     PLUGIN_LISTS,
     SETTINGS,
     SWITCHES,
+    checked,
     enforced_in,
     read_config,
     read_machine_config,
@@ -70,6 +72,8 @@ class Settings:
     """Paths of trusted public keys, and of certificates of trusted roots."""
     copy_weights: bool = False
     """Whether weights files are copied into memory instead of being mapped."""
+    mesh_timeout: float = 30.0
+    """Seconds for which a process of a mesh may be silent before the others raise an error."""
     origins: Mapping[str, str] | None = None
     """The variable or file of each setting, for messages."""
     enforced: Settings | None = None
@@ -184,6 +188,8 @@ def _from_variable(name: str, environment: Mapping[str, str]) -> Iterator[Any]:
     text = environment.get(variable, "").strip()
     if name in SWITCHES and variable in environment:
         yield switch(variable, text)
+    elif text and name in NUMBERS:
+        yield checked(variable, name, number(variable, text))
     elif text:
         items = (item.strip() for item in text.split(","))
         yield tuple(filter(None, items)) if name in LISTS else text
@@ -195,6 +201,14 @@ def switch(variable: str, text: str) -> bool:
     if word not in (*_ON, *_OFF):
         raise SettingsError(variable, f"{text!r} is neither on nor off; write 1 or 0")
     return word in _ON
+
+
+def number(origin: str, text: str) -> float:
+    """Returns the value of a setting that is a number."""
+    try:
+        return float(text)
+    except ValueError as error:
+        raise SettingsError(origin, f"{text!r} is not a number") from error
 
 
 def _refuse_misspelled(environment: Mapping[str, str]) -> None:

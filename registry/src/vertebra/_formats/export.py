@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from vertebra._weights.tensor_entry import layout_of
+from vertebra._weights.tensor_entry import TensorEntry, layout_of
+from vertebra._weights.together.parts import Saving, host_array, shared_weight
 from vertebra._weights.writing import Tensors
 from vertebra.specs import TaskExport
 
@@ -30,10 +31,11 @@ class PresetExport:
     """What a task adds to the preset, or None for the preset of a backbone alone."""
 
 
-def export_of(backbone: Any, weights: Mapping[str, Any]) -> PresetExport:
-    """Returns the export of a backbone with these weights, by name."""
+def export_of(backbone: Any, weights: Mapping[str, Any], saving: Saving | None = None) -> PresetExport:
+    """Returns the export of a backbone with these weights, by name; `saving` is that of several processes, or None."""
     layouts = {name: layout_of(name, str(variable.dtype), tuple(variable.shape)) for name, variable in weights.items()}
-    tensors = Tensors(layouts, {name: _reader(variable) for name, variable in weights.items()})
+    reads = {name: _reader(variable, layouts[name], saving) for name, variable in weights.items()}
+    tensors = Tensors(layouts, reads)
     return PresetExport(type(backbone).__name__, plain_config(backbone), tensors)
 
 
@@ -42,7 +44,7 @@ def plain_config(backbone: Any) -> dict[str, Any]:
     return {name: value for name, value in backbone.get_config().items() if name != "dtype"}
 
 
-def _reader(variable: Any) -> Callable[[], np.ndarray[Any, Any]]:
-    import keras
-
-    return lambda: keras.ops.convert_to_numpy(variable.value)
+def _reader(variable: Any, entry: TensorEntry, saving: Saving | None) -> Callable[[], np.ndarray[Any, Any]]:
+    if saving is None:
+        return lambda: host_array(variable.value)
+    return shared_weight(saving, entry, lambda: saving.parts_of(variable.value))  # type: ignore[return-value]

@@ -14,6 +14,7 @@ from vertebra._formats.checked_translation import CheckedTranslation
 from vertebra._formats.export import PresetExport
 from vertebra._weights.tensor_entry import TensorEntry, layout_of
 from vertebra._weights.tensor_layout import holders, put, stored_shape
+from vertebra._weights.together.parts import joined
 from vertebra._weights.writing import Tensors
 from vertebra.errors import FormatLimitError, PluginError, PresetFormatError, exception_text
 from vertebra.errors.base import shown
@@ -104,7 +105,8 @@ def _rearrange(tensors: Tensors, rules: Mapping[str, TensorRule]) -> Tensors:
     for tensor, weights in holders({name: rules[name] for name in tensors.layouts}).items():
         first = tensors.layouts[weights[0]]
         layouts[tensor] = layout_of(tensor, first.dtype, stored_shape(rules[weights[0]], first.shape))
-        arrays[tensor] = _joined([rules[name] for name in weights], [tensors.arrays[name] for name in weights])
+        own_rules, reads = [rules[name] for name in weights], [tensors.arrays[name] for name in weights]
+        arrays[tensor] = joined(own_rules, reads, layouts[tensor]) or _joined(own_rules, reads)  # type: ignore[assignment]
     return Tensors(layouts, arrays)
 
 

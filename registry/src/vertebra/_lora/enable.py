@@ -86,6 +86,7 @@ def enable(
         values = {weight: adapters.base_value(weight) for weight in co_trained}
         adapter = Adapter(name, plan, fingerprint(views), None, values)
         adapter_layers = build_adapter_layers(plan, views, 0)
+        runtimes.bind().equalize(model, adapter_layers.flat())
         adapter.start = values_digest(adapter_layers.values(), values)
         adapters.add(adapter, adapter_layers)
     return receipt_of(adapters, name)

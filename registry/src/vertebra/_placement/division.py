@@ -41,6 +41,14 @@ class MeshChoice:
         """Whether the mesh has devices of other processes."""
         return self.runtime.process_of(self.mesh)[1] > 1
 
+    def facts(self) -> dict[str, object]:
+        """Returns the choice as facts that must be the same in all processes."""
+        return {
+            "the mesh": ", ".join(f"{axis.name} {axis.size} ({axis.parallel})" for axis in self.axes),
+            "the layout": (self.rules, self.derives),
+            "on_uneven": "replicate" if self.replicates_uneven else "error",
+        }
+
     def division(self, backbone: Any, shapes: Mapping[str, Shape], outermost: Mapping[str, int]) -> Division:
         """Places the weights of a backbone.
 

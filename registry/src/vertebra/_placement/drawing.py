@@ -6,28 +6,24 @@ import contextlib
 import random
 from collections.abc import Iterator
 
-from vertebra._placement.division import MeshChoice
-
-_SECONDS = 300.0
-"""For which a process waits for the others: they read the preset before."""
+from vertebra._placement.processes import Steps
 
 
 @contextlib.contextmanager
-def equal_draws(mesh: MeshChoice | None) -> Iterator[None]:
+def equal_draws(steps: Steps) -> Iterator[None]:
     """Draws the same numbers in all processes of a mesh within the block: those of its first process.
 
     Keras draws the seeds of initialisers and of dropout from the module `random`.
 
     Raises:
-        TimeoutError: another process did not come here.
+        MeshError: another process failed, or is gone.
     """
-    if mesh is None or not mesh.has_others:
+    if steps.group is None:
         yield
         return
-    own = random.getrandbits(64).to_bytes(8, "little")
-    first = mesh.runtime.exchange(mesh.mesh, own, _SECONDS)[0]
+    first = steps.reach("draw", str(random.getrandbits(64)))[0]
     state = random.getstate()
-    random.seed(first)
+    random.seed(int(first))
     try:
         yield
     finally:

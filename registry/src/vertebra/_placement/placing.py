@@ -15,6 +15,9 @@ Shape = tuple[int, ...]
 _UNTIED = "reverse_"
 """How the names of weights begin that have the tokens on their last axis."""
 
+_LARGE = ("kernel", "bias", "embeddings")
+"""The weights of a layer that its role divides, or else an error says why not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -90,7 +93,9 @@ def _by_layout(name: str, shape: Shape, axis: MeshAxis, layout: Layout) -> tuple
     if count % axis.size == 0 and shape[chosen] % axis.size == 0:
         return chosen, ""
     problem = f"{rule.role}: {rule.units} {count}" + ("" if count % axis.size else f", {shape[chosen]} {rule.split}")
-    return None, _uneven(name, f"{problem} cannot be divided by {axis.size}", axis, layout)
+    problem += f" cannot be divided by {axis.size}"
+    is_scale = leaf.removeprefix(_UNTIED) not in _LARGE  # of a quantised layer
+    return None, problem if is_scale else _uneven(name, problem, axis, layout)
 
 
 def _axis_of(rule: LayoutRule, leaf: str, rank: int) -> int | None:

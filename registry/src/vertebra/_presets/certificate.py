@@ -27,6 +27,7 @@ from vertebra._tasks.tokenizers import find_tokenizer, text_inputs, tokenizer_cl
 from vertebra._weights.quantized import quantization_plan
 from vertebra._weights.safetensors.writing import write_tensors
 from vertebra._weights.tensor_entry import layout_of
+from vertebra._weights.together.parts import host_arrays
 from vertebra.errors import CertificateError, exception_text
 from vertebra.file_names import CERTIFICATE, CONFIG
 from vertebra.handles import PresetHandle
@@ -227,7 +228,8 @@ def _limit(backbone: Any, dtype: str) -> float:
 
 def _run(backbone: Any, inputs: Any) -> Any:
     outputs = backbone(inputs, training=False)
-    return keras.tree.map_structure(lambda x: keras.ops.convert_to_numpy(x).astype("float32"), outputs)
+    arrays = host_arrays({str(number): leaf for number, leaf in enumerate(keras.tree.flatten(outputs))})
+    return keras.tree.pack_sequence_as(outputs, [array.astype("float32") for array in arrays.values()])
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,12 +15,15 @@ from vertebra._configuration.settings import settings
 from vertebra._discovery import runtimes
 from vertebra._formats.description import OpenPreset, PresetDescription
 from vertebra._formats.registry import read_description
+from vertebra._placement.agreement import Fact, agree, versions
 from vertebra._placement.division import MeshChoice
 from vertebra._placement.drawing import equal_draws
+from vertebra._placement.processes import Group, Steps
 from vertebra._presets import load_warnings
 from vertebra._presets.backbones.arguments import check_overrides
 from vertebra._presets.backbones.build import build, build_abstract, class_of
 from vertebra._presets.certificate_header import Certificate, require_certificate
+from vertebra._resolve.candidates import is_plain_path
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.lockfile import check_unlocked
 from vertebra._resolve.observers import tell_observers
@@ -29,9 +34,8 @@ from vertebra._system.spans import annotate, public_handle, traced
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.match import Match
 from vertebra._weights.tensor_views import TensorViews
-from vertebra.errors import (
-    CertificateError,
-)
+from vertebra._weights.together.identity import digest_of
+from vertebra.errors import CertificateError
 from vertebra.interfaces import Runtime
 from vertebra.specs import TaskPreset
 
@@ -54,9 +58,12 @@ def load_backbone(
     if verify and not load_weights:
         raise CertificateError(preset, "verify=True needs the weights", "Pass load_weights=True, or verify=False")
     options = {"load_weights": load_weights, "verify": verify, "copy": _copies(copy)}
-    opened = _open(preset, locked, asked=asked, overrides=overrides, **options)
-    with no_collection():
-        backbone = build_prepared(opened, overrides, mesh=mesh)
+    request = {"load_weights": load_weights, "verify": verify, **overrides}
+    with _together(asked, preset, request, mesh) as steps:
+        opened = _open(preset, locked, asked=asked, overrides=overrides, **options)
+        agree(steps, _identity(opened) if steps.group is not None else {})
+        with no_collection():
+            backbone = build_prepared(opened, overrides, mesh=mesh, steps=steps)
     if opened.certificate is not None:
         from vertebra._presets.certificate import check
 
@@ -79,10 +86,12 @@ def load_for_task(
     load_weights = _arguments.flag("from_preset", "load_weights", load_weights)
     check_unlocked(locked)
     options = {"load_weights": load_weights, "copy": _copies(copy)}
-    opened = _open(preset, locked, asked=asked, overrides=overrides, **options)
     matches: list[Match] = []
-    with no_collection():
-        backbone = build_prepared(opened, overrides, matches.append, mesh)
+    with _together(asked, preset, {"load_weights": load_weights, **overrides}, mesh) as steps:
+        opened = _open(preset, locked, asked=asked, overrides=overrides, **options)
+        agree(steps, _identity(opened) if steps.group is not None else {})
+        with no_collection():
+            backbone = build_prepared(opened, overrides, matches.append, mesh, steps)
     opened.tell_observers()
     description = opened.description
     if opened.preset is None:
@@ -91,6 +100,32 @@ def load_for_task(
     tensors = TensorViews(match.outside, checkpoint.view)
     heads = load_warnings.heads_with_own_values(checkpoint, match)
     return TaskPreset(backbone, description.format_of_files, description.folder, tensors, match.fresh, heads)
+
+
+@contextlib.contextmanager
+def _together(asked: type, preset: str | Path, request: Mapping[str, Any], mesh: MeshChoice | None) -> Iterator[Steps]:
+    """Yields the steps that all processes of a mesh take in a load, after comparing versions, arguments and meshes.
+
+    They do so before anything is read, so that a long download is no difference.
+    """
+    group = None if mesh is None else Group.of(mesh.runtime, mesh.mesh)
+    with Steps(group, "load the preset") as steps:
+        if mesh is not None and group is not None:
+            named = "a path" if is_plain_path(str(preset)) else str(preset)
+            own = {"the preset": named, "the class": asked.__name__}
+            agree(steps, {**versions(mesh.runtime.name), **own, **request, **mesh.facts()})
+        yield steps
+
+
+def _identity(opened: PreparedLoad) -> dict[str, object]:
+    """Returns the facts of a preset that must be the same in all processes of a mesh, wherever each one has it."""
+    described = opened.description
+    weights = "" if opened.preset is None else digest_of(opened.preset.mapped())
+    value = hashlib.sha256(repr((described.backbone, described.format, described.arguments, weights)).encode())
+    digest = value.hexdigest()
+    preset = Fact(digest, f"{described.folder.handle} ({digest[:12]})")
+    arguments = {f"its {name}": value for name, value in described.arguments.items()}
+    return {"the preset": preset, "its class": described.backbone, **arguments}
 
 
 def _open(preset: str | Path, locked: bool | None, **options: Any) -> PreparedLoad:
@@ -149,6 +184,7 @@ def build_prepared(
     overrides: dict[str, Any],
     report: Callable[[Match], None] | None = None,
     mesh: MeshChoice | None = None,
+    steps: Steps | None = None,
 ) -> Any:
     """Builds a backbone, and fills it with the weights if they were mapped.
 
@@ -157,6 +193,7 @@ def build_prepared(
         overrides: Arguments of the constructor, instead of those of the config.
         report: Called with the match, instead of warnings about tensors that are not used and weights without values.
         mesh: The mesh of its weights, or None.
+        steps: The steps of the processes of the mesh.
 
     Raises:
         PresetConfigError: the config does not build the class.
@@ -164,7 +201,7 @@ def build_prepared(
     """
     description, preset = opened.description, opened.preset
     annotate(format=description.format, weights=preset is not None)
-    with equal_draws(mesh):
+    with equal_draws(steps or Steps(None, "")):
         if preset is None:
             backbone = _without_weights(opened, overrides, mesh)
         else:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vertebra import _arguments
 from vertebra._arguments import flag
+from vertebra._discovery import runtimes
 from vertebra._formats.export import export_of, plain_config
 from vertebra._formats.registry import formats
 from vertebra._lora.choices.calls import reading
+from vertebra._placement.agreement import agree
+from vertebra._placement.processes import Steps, group_of
 from vertebra._presets.assets import NOT_LOCAL, Assets, CarriedAssets, select_assets
 from vertebra._presets.replace_folder import check_request, keep_user_files, replaces_tokenizer
 from vertebra._resolve.candidates import handle_of_path
 from vertebra._resolve.open import open_folder
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._resolve.span_attributes import attributes_of_backbone
-from vertebra._system.atomic_save import replacing_folder
 from vertebra._system.log import log
 from vertebra._system.regular_files import open_regular
 from vertebra._system.spans import annotate, is_recording, traced
@@ -30,6 +33,8 @@ from vertebra._tasks.tokenizers import SENTENCES, sample_of_tokenizer
 from vertebra._weights.abstract import abstract_build
 from vertebra._weights.layer_paths import weight_names
 from vertebra._weights.quantized import check_plannable
+from vertebra._weights.together.parts import Saving, gathering
+from vertebra._weights.together.stages import replacing_by_all
 from vertebra.errors import ArgumentError, PresetError, PresetSaveError, VertebraError, exception_text
 from vertebra.specs import TaskExport, TextSample
 
@@ -54,30 +59,89 @@ def save_backbone(
         annotate(**attributes_of_backbone(backbone))
     certificate = flag("save_to_preset", "certificate", certificate)
     assets = _assets_argument(assets)
-    target = check_request(preset_dir, format, max_shard_size)
-    selected = _select_assets(backbone, format, assets, fetch)  # may download, so it runs before the backbone is locked
+    with Steps(group_of(runtimes.bind(), backbone), "save the preset") as steps:
+        request = _Request(preset_dir, format, max_shard_size, certificate, task)
+        return _save(backbone, request, assets, fetch, steps)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """The arguments of a save."""
+
+    preset_dir: str | Path
+    format: str
+    max_shard_size: float | None
+    certificate: bool
+    task: TaskExport | None
+
+
+def _save(backbone: Any, request: _Request, assets: bool | str | Path, fetch: bool, steps: Steps) -> CarriedAssets:
+    task, format = request.task, request.format
+    target = check_request(request.preset_dir, format, request.max_shard_size)
+    # Assets may be downloaded, so this runs before the backbone is locked.
+    selected = _select_assets(backbone, format, assets, fetch) if steps.is_first else Assets()
     selected = selected if task is None else selected.without_task()
     with reading(backbone):
         weights = weight_names(backbone)
         _check_rebuilds(target, backbone, weights)
-        with replacing_folder(target) as stage:
-            export = replace(export_of(backbone, weights), original=selected.original, task=task)
-            fields = formats()[format].write(export, stage, max_shard_size)
-            is_new = target not in backbone._saved_to  # what the user has changed there since is meant
-            replaced = is_new and replaces_tokenizer(target, selected.paths, _rows(backbone))
-            kept = {"with_task": task is None, "with_tokenizer": not replaced}
-            keep = partial(keep_user_files, target, stage, format, **kept)
-            keep()
-            selected = selected.copy(stage)
-            if certificate:
-                from vertebra._presets.certificate import write_certificate
-
-                write_certificate(backbone, stage, partial(_sample, backbone, stage, task))
-            keep(replace=True)  # includes files written into the target meanwhile
-            if task is not None:
-                selected = selected.with_written(write_task(task, stage))
+        _agree(steps, target, request, backbone, weights)
+        parts_of = runtimes.bind().own_parts
+        with (
+            replacing_by_all(target, steps, parts_of) as (stage, saving),
+            gathering(saving, backbone._mesh, parts_of),
+        ):
+            export = replace(export_of(backbone, weights, saving), original=selected.original, task=task)
+            fields = formats()[format].write(export, stage, request.max_shard_size)
+            keep = _keeping(backbone, target, stage, request, selected) if steps.is_first else None
+            if keep is not None:
+                keep()
+                selected = selected.copy(stage)
+            if request.certificate:
+                _add_certificate(backbone, stage, task, saving)
+            if keep is not None:
+                keep(replace=True)  # includes files written into the target meanwhile
+                if task is not None:
+                    selected = selected.with_written(write_task(task, stage))
     backbone._saved_to.add(target)
     return selected.outcome(target, fields)
+
+
+def _agree(steps: Steps, target: Path, request: _Request, backbone: Any, weights: Mapping[str, Any]) -> None:
+    """Compares the saves of all processes of a mesh, which write one preset together."""
+    if steps.group is None:
+        return
+    config = {name: value for name, value in plain_config(backbone).items() if name != "name"}
+    layouts = [(name, str(variable.dtype), tuple(variable.shape)) for name, variable in weights.items()]
+    facts = {
+        "the folder": str(target),
+        "format": request.format,
+        "max_shard_size": request.max_shard_size,
+        "certificate": request.certificate,
+        "the class": type(backbone).__name__,
+        "the config": config,
+        "the weights": hashlib.sha256(repr(layouts).encode()).hexdigest(),
+    }
+    agree(steps, facts)
+
+
+def _keeping(backbone: Any, target: Path, stage: Path, request: _Request, selected: Assets) -> Callable[..., None]:
+    """Returns the function that keeps the user's own files of the folder that is replaced."""
+    is_new = target not in backbone._saved_to  # what the user has changed there since is meant
+    replaced = is_new and replaces_tokenizer(target, selected.paths, _rows(backbone))
+    kept = {"with_task": request.task is None, "with_tokenizer": not replaced}
+    return partial(keep_user_files, target, stage, request.format, **kept)
+
+
+def _add_certificate(backbone: Any, stage: Path, task: TaskExport | None, saving: Saving | None) -> None:
+    """Writes the certificate; all processes of a mesh compute its outputs, and the first one writes them."""
+    from vertebra._presets.certificate import write_certificate
+
+    folder = stage
+    if saving is not None:
+        assert saving.stage is not None
+        folder = saving.stage  # which has the tokenizer, once the first process has copied it
+        saving.steps.reach("files")
+    write_certificate(backbone, stage, partial(_sample, backbone, folder, task))
 
 
 def _sample(backbone: Any, stage: Path, task: TaskExport | None) -> TextSample | None:

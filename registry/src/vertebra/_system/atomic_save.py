@@ -54,7 +54,7 @@ def destination(path: str | Path) -> Path:
     target = full_path(path)
     if "\0" in str(target):
         raise PresetSaveError(target, "the path holds a NUL character", "Choose another path")
-    with _translate_os_errors(target), contextlib.suppress(FileNotFoundError):
+    with translate_os_errors(target), contextlib.suppress(FileNotFoundError):
         os.lstat(target)
     return target
 
@@ -72,9 +72,9 @@ def replacing_folder(target: Path) -> Iterator[Path]:
     """
     if target.is_symlink():
         raise PresetSaveError(target, "it is a symbolic link", f"Save to {os.path.realpath(target)} itself")
-    with _translate_os_errors(target):
+    with translate_os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        stage = _new_folder(target)
+        stage = new_folder(target)
         try:
             yield stage
             stage.chmod(_mode(target, 0o777))
@@ -95,8 +95,8 @@ def replacing_files(target: Path) -> Iterator[Path]:
         PresetSaveError: a file could not be written, or would replace a folder or follow a link out of `target`; then
             no file of `target` was changed.
     """
-    with _translate_os_errors(target):
-        stage = _new_folder(target)
+    with translate_os_errors(target):
+        stage = new_folder(target)
         try:
             yield stage
             _sync_tree(stage)
@@ -111,7 +111,7 @@ def replacing_files(target: Path) -> Iterator[Path]:
     sync_folder(target)
 
 
-def _new_folder(target: Path) -> Path:
+def new_folder(target: Path) -> Path:
     stage = _new_path(target)
     stage.mkdir(0o700)
     return stage
@@ -147,7 +147,7 @@ def replacing_file(target: Path) -> Iterator[Path]:
     Raises:
         PresetSaveError: the file could not be written; the target is unchanged.
     """
-    with _translate_os_errors(target):
+    with translate_os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         stage = _new_path(target)
         os.close(os.open(stage, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -171,7 +171,7 @@ def sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _translate_os_errors(target: Path) -> Iterator[None]:
+def translate_os_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except VertebraError:  # some are OSErrors, too, such as a missing input file

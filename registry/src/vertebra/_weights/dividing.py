@@ -37,7 +37,7 @@ def fill_divided(
     }
     division = mesh.division(backbone, shapes, outermost)
     assign_weights(mesh.runtime, weights, checkpoint, match, division)
-    assign_seeds(mesh.runtime, backbone, division)
+    assign_seeds(mesh.runtime, backbone)  # divided below
     initialize(created)
     _divide(division, backbone, [name for name in weights if name not in match.sources])
     finish(backbone)

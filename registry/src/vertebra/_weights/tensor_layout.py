@@ -60,6 +60,22 @@ def take(rule: TensorRule, array: np.ndarray[Any, Any], weight: Shape) -> np.nda
     return ordered[..., first : first + weight[-1]]
 
 
+def viewed(rule: TensorRule, tensor: np.ndarray[Any, Any], weight: Shape) -> np.ndarray[Any, Any] | None:
+    """Returns a weight's value as a view of its tensor, as `take`, but None if it would be a copy."""
+    import numpy as np
+
+    if rule.added or rule.first_row or stored_shape(rule, weight) != tensor.shape:
+        return None
+    try:
+        ordered = np.reshape(tensor.transpose(_axes(rule, tensor.ndim)), _whole(rule, weight), copy=False)
+    except (TypeError, ValueError):  # numpy 1 cannot tell whether it would copy
+        return None
+    if rule.part is None:
+        return ordered
+    first = rule.part[0] * weight[-1] // rule.taken
+    return ordered[..., first : first + weight[-1]]
+
+
 def outermost_axis(rule: TensorRule, stored: Shape, weight: Shape) -> int:
     """Returns the axis of a weight whose parts are contiguous in the tensor's bytes: its outermost one."""
     if not weight or rule.added or rule.first_row:

@@ -6,7 +6,7 @@ from vertebra.errors.base import VertebraError, ended
 
 
 class MeshError(VertebraError, ValueError):
-    """A mesh cannot be used: it belongs to another backend, an axis has no known use, or the processes differ."""
+    """A mesh cannot be used: it is of another backend, or an axis has no known use, or processes differ or are gone."""
 
     def __init__(self, problem: str, remedy: str) -> None:
         self.problem, self.remedy = problem, remedy

@@ -7,7 +7,7 @@ model, with the plan as metadata. The other formats are PEFT's folders and Keras
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,12 @@ from vertebra._lora.files.adapter_data import _BASE, AdapterData, AdapterFile, b
 from vertebra._lora.files.adapter_files import KERASHUB, PEFT, AdapterFiles, read_files
 from vertebra._lora.plan import AdapterPlan, plan_as_data, plan_from_data
 from vertebra._resolve.lockfile import check_unlocked
-from vertebra._system.atomic_save import destination, replacing_file, replacing_folder
+from vertebra._system.atomic_save import destination
 from vertebra._system.strict_json import parse_json
 from vertebra._weights.safetensors.format import MappedTensors, open_header
 from vertebra._weights.tensor_entry import Header
+from vertebra._weights.together.parts import PartsOf, Steps, gathering
+from vertebra._weights.together.stages import replacing_by_all
 from vertebra.errors import LoraConfigError, PresetSaveError, close_names
 from vertebra.file_names import ADAPTER_CONFIG, ADAPTER_TENSORS, WEIGHTS_SUFFIXES
 
@@ -74,28 +76,49 @@ def _read(model: Any, files: AdapterFiles, paths: Sequence[Path]) -> AdapterFile
     return _read_short(files, path)
 
 
-def write_adapter(model: Any, filepath: str | Path, plan: AdapterPlan, data: AdapterData) -> None:
-    """Writes an adapter in the format that the path's name implies.
+def write_adapter(
+    model: Any,
+    filepath: str | Path,
+    plan: AdapterPlan,
+    data: Callable[[], AdapterData],
+    steps: Steps,
+    parts_of: PartsOf,
+) -> None:
+    """Writes an adapter in the format that the path's name implies; all processes of a mesh call this.
+
+    Args:
+        model: The model.
+        filepath: The file or folder.
+        plan: The plan of the adapter.
+        data: Returns its values, as whole arrays.
+        steps: The steps of the processes.
+        parts_of: Returns the parts of a tensor that this process is to write.
 
     Raises:
         PresetSaveError: the file cannot be written; existing files are unchanged.
         LoraConfigError: the format cannot represent the adapter.
+        MeshError: another process failed, or is gone; existing files are unchanged.
     """
-    target = destination(filepath)
     folder = peft_folder(filepath)
+    target = folder or destination(filepath)
+    mesh = getattr(model, "_mesh", None)
+    with (
+        replacing_by_all(target, steps, parts_of, is_file=folder is None) as (stage, saving),
+        gathering(saving, mesh, parts_of),
+    ):
+        _writer(folder, target)(model, stage, plan, data())
+
+
+def _writer(folder: Path | None, target: Path) -> Callable[[Any, Path, AdapterPlan, AdapterData], None]:
     if folder is not None:
         from vertebra._lora.files.peft import write_peft
 
-        with replacing_folder(folder) as stage:
-            write_peft(model, stage, plan, data)
-    elif target.name.endswith(KERASHUB_SUFFIX):
+        return write_peft
+    if target.name.endswith(KERASHUB_SUFFIX):
         from vertebra._lora.files.kerashub import write_kerashub
 
-        with replacing_file(target) as stage:
-            write_kerashub(model, stage, plan, data)
-    else:
-        with replacing_file(target) as stage:
-            _write_short(model, stage, plan, data)
+        return write_kerashub
+    return _write_short
 
 
 def peft_folder(filepath: str | Path) -> Path | None:

@@ -19,6 +19,7 @@ from vertebra._keras.dropout import Dropout
 from vertebra._keras.internals import autocast, give_value, has_value
 from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra._weights.layer_paths import own_weights
+from vertebra._weights.together.parts import host_array, host_arrays
 from vertebra.errors import LoraConfigError, LoraStateError, LoraStrategyError, VertebraError, exception_text
 from vertebra.strategies import AdapterLayer
 
@@ -285,12 +286,15 @@ def _policy(layer: Any) -> str:
 
 def as_arrays(values: Values) -> Values:
     """Returns values as arrays."""
-    return {
-        path: {name: keras.ops.convert_to_numpy(value) for name, value in own.items()} for path, own in values.items()
-    }
+    keys = [(path, name) for path, own in values.items() for name in own]
+    arrays = host_arrays({str(number): values[path][name] for number, (path, name) in enumerate(keys)})
+    found: Values = {path: {} for path in values}
+    for (path, name), array in zip(keys, arrays.values(), strict=True):
+        found[path][name] = array
+    return found
 
 
 def host_copy(variable: Any) -> np.ndarray[Any, Any]:
     """Returns a variable's value as an array that shares no memory with it."""
-    array: np.ndarray[Any, Any] = keras.ops.convert_to_numpy(variable.value)
+    array = host_array(variable.value)
     return array if array.flags.owndata and array.flags.writeable else array.copy()

@@ -16,6 +16,7 @@ from vertebra._weights.hdf5.file_kind import HDF5_INDEX, HDF5_WEIGHTS
 from vertebra._weights.hdf5.layout import lay_out
 from vertebra._weights.safetensors.writing import write_tensor
 from vertebra._weights.tensor_entry import TensorEntry, layout_of
+from vertebra._weights.together.parts import saving_of, write_together
 from vertebra._weights.writing import Tensors, split
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ def _write_file(
     path: Path, entries: Iterable[TensorEntry], arrays: Mapping[str, Callable[[], np.ndarray[Any, Any]]]
 ) -> None:
     layout = lay_out(entries)
+    saving = saving_of(arrays.values())
+    if saving is not None:
+        write_together(saving, path.name, layout.size, layout.metadata, layout.datasets, arrays)
+        return
     with path.open("wb") as file:
         for position, metadata in layout.metadata:
             file.seek(position)

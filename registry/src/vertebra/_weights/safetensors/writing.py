@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from vertebra._weights.tensor_entry import ALIGNMENT, TensorEntry
+from vertebra._weights.together.parts import saving_of, write_together
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +28,9 @@ def write_tensors(
 ) -> None:
     """Writes a file tensor by tensor: each array is computed when it is written, and not kept.
 
+    If processes of a mesh have parts of the tensors, all of them call this, and write one file in the folder that they
+    share.
+
     Args:
         path: The file, replaced if it exists.
         tensors: For each tensor, a function that returns its array.
@@ -32,6 +38,13 @@ def write_tensors(
         metadata: Text to store with the tensors.
     """
     order = write_order(layout.values())
+    saving = saving_of(tensors.values())
+    if saving is not None:
+        header = _encode_header(order, metadata)
+        ends = list(accumulate((entry.size for entry in order), initial=len(header)))
+        entries = [replace(entry, start=start) for entry, start in zip(order, ends, strict=False)]
+        write_together(saving, path.name, ends[-1], [(0, header)], entries, tensors)
+        return
     with path.open("wb") as file:
         file.write(_encode_header(order, metadata))
         for entry in order:

@@ -18,8 +18,22 @@ def drop(inputs: Any, rate: float, generator: Any) -> Any:
     """
     if inputs.device.type != "cpu":
         return keras.random.dropout(inputs, rate, seed=generator)
+    keep, scale = kept(inputs, rate)
+    return (inputs * keep).mul_(scale)
+
+
+def kept(inputs: torch.Tensor, rate: float, generator: torch.Generator | None = None) -> tuple[torch.Tensor, float]:
+    """Returns which inputs are kept, and the factor of the others.
+
+    Args:
+        inputs: The inputs, on the device of the generator.
+        rate: The share of the inputs to drop.
+        generator: The generator of the numbers, or None for PyTorch's own.
+    """
     dropped = min(round(rate * _STEPS), _STEPS - 1)
     count = inputs.numel()
-    draws = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)
+    draws = torch.empty(-(-count // 4), dtype=torch.int64, device=inputs.device).random_(
+        -(2**63), None, generator=generator
+    )
     keep = draws.view(torch.int16)[:count].view(inputs.shape) >= dropped - _STEPS // 2
-    return (inputs * keep).mul_(_STEPS / (_STEPS - dropped))
+    return keep, _STEPS / (_STEPS - dropped)

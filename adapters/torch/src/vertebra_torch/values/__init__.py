@@ -1,0 +1,1 @@
+"""Tensors: of arrays, and of random numbers."""
