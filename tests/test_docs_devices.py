@@ -17,6 +17,7 @@ RUN = {
     "Choosing the device": 1,
     "Choosing the dtype": 1,
     "PyTorch: training tools and several GPUs": 3,
+    "PyTorch: weights on a mesh": 2,
     "JAX: several devices": 3,
     "Saving from a mesh": 2,
     "Less memory for training": 1,
@@ -94,6 +95,11 @@ def test_torch_trains_in_parallel_and_sharded(torch, names, one_rank, tmp_path):
     for block in SECTIONS["PyTorch: training tools and several GPUs"]:
         run(block, names)
     assert vertebra.Backbone.from_preset(tmp_path / "trained").hidden_dim == 16
+    names["distributed"].init_process_group("gloo", f"file://{tmp_path}/group", rank=0, world_size=1)
+    for block in SECTIONS["PyTorch: weights on a mesh"]:
+        run(block, names)
+    names["distributed"].destroy_process_group()
+    assert names["placed"].placement is not None
 
 
 def test_torch_exports_any_batch_and_length(torch, names):

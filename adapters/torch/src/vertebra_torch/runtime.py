@@ -42,7 +42,7 @@ class TorchRuntime(Runtime):
         return list_devices()
 
     def tensor(self, array: np.ndarray[Any, Any], dtype: str) -> Any:
-        from vertebra_torch.values.tensors import to_tensor
+        from vertebra_torch.tensors import to_tensor
 
         return to_tensor(array, dtype)
 
@@ -65,7 +65,7 @@ class TorchRuntime(Runtime):
             from vertebra_torch.meshes.dropping import drop_parts
 
             return drop_parts(inputs, rate)
-        from vertebra_torch.values.dropping import drop
+        from vertebra_torch.dropping import drop
 
         return drop(inputs, rate, generator)
 
@@ -121,7 +121,7 @@ class TorchRuntime(Runtime):
         return super().sample(tensor, step) if values is None else values
 
     def write_slots(self, slots: Any, start: Any, values: Any) -> Any:
-        from vertebra_torch.values.tensors import write_slots
+        from vertebra_torch.tensors import write_slots
 
         return write_slots(slots, start, values)
 

@@ -14,7 +14,7 @@ from torch.distributed.tensor import DTensor, Shard
 
 from vertebra_torch.meshes.operations import joined, without_parts
 from vertebra_torch.meshes.processes import send_first
-from vertebra_torch.values.dropping import kept
+from vertebra_torch.values.draws import kept
 
 _thread = threading.local()
 

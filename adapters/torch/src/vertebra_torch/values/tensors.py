@@ -34,9 +34,3 @@ def to_tensor(array: np.ndarray[Any, Any], dtype: str) -> Any:
     else:
         tensor = torch.from_numpy(array)
     return keras.ops.convert_to_tensor(tensor, dtype)
-
-
-def write_slots(slots: torch.Tensor, start: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Writes to some slots of a cache, whose memory it returns; the arguments are those of `vertebra.Runtime`."""
-    numbers = start + torch.arange(values.shape[2], device=values.device)
-    return slots.index_copy_(2, numbers, values)

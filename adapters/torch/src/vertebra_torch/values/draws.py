@@ -1,25 +1,11 @@
-"""Dropout that draws four random numbers at a time."""
+"""Random numbers of dropout, four at a time."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import keras
 import torch
 
 _STEPS = 2**16
 """Number of values of 16 bits, which decide about one element; a draw has 64 bits."""
-
-
-def drop(inputs: Any, rate: float, generator: Any) -> Any:
-    """Applies dropout; on the CPU, where PyTorch draws numbers one by one, with a quarter of the draws.
-
-    The numbers come from PyTorch's own generator, as in `torch.nn.functional.dropout`.
-    """
-    if inputs.device.type != "cpu":
-        return keras.random.dropout(inputs, rate, seed=generator)
-    keep, scale = kept(inputs, rate)
-    return (inputs * keep).mul_(scale)
 
 
 def kept(inputs: torch.Tensor, rate: float, generator: torch.Generator | None = None) -> tuple[torch.Tensor, float]:
