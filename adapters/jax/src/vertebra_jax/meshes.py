@@ -81,6 +81,18 @@ def own_parts(tensor: Any) -> list[tuple[Index, Any]]:
     ]
 
 
+def is_divided(tensor: Any) -> bool:
+    """Returns whether no device has all of a tensor."""
+    return isinstance(tensor, jax.Array) and not tensor.is_fully_replicated
+
+
+def sample_divided(tensor: Any, step: int) -> Any:
+    """Returns every `step`-th value of a divided tensor, without gathering the others."""
+    positions = np.unravel_index(np.arange(0, tensor.size, step), tensor.shape)
+    whole = NamedSharding(tensor.sharding.mesh, PartitionSpec())
+    return np.asarray(jax.jit(lambda values: values[positions], out_shardings=whole)(tensor))
+
+
 def equalize(model: Any, variables: Sequence[Any]) -> None:
     """Gives variables the values that they have in the first process; each device of the mesh has a copy."""
     mesh = getattr(model, "mesh", None)

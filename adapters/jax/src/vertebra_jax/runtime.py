@@ -112,3 +112,8 @@ class JaxRuntime(Runtime):
         from vertebra_jax.meshes import equalize
 
         equalize(model, variables)
+
+    def sample(self, tensor: Any, step: int) -> np.ndarray[Any, Any]:
+        from vertebra_jax.meshes import is_divided, sample_divided
+
+        return sample_divided(tensor, step) if is_divided(tensor) else super().sample(tensor, step)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from typing import Any
 
-import keras
-import numpy as np
+from vertebra._discovery import runtimes
 
 _SAMPLES = 4096
 
@@ -26,17 +26,8 @@ def fingerprint(views: Mapping[str, Any]) -> str:
 
     digest = hashlib.sha256()
     for path, view in sorted(views.items()):
-        kernel = _numpy_view(view.variable)
-        sample = np.asarray(kernel.flat[:: max(1, kernel.size // _SAMPLES)])
+        size = math.prod(view.variable.shape)
+        sample = runtimes.bind().sample(view.variable.value, max(1, size // _SAMPLES))
         digest.update(f"{path} {view.in_features} {view.out_features}\n".encode())
         digest.update((sample if "int" in sample.dtype.name else sample.astype(ml_dtypes.bfloat16)).tobytes())
     return digest.hexdigest()
-
-
-def _numpy_view(variable: Any) -> np.ndarray[Any, Any]:
-    """Returns a variable's value as an array, sharing memory where numpy can; Keras may copy the whole tensor."""
-    try:
-        return np.asarray(keras.ops.stop_gradient(variable.value))
-    except (TypeError, RuntimeError):  # on another device, or a dtype that numpy lacks
-        array: np.ndarray[Any, Any] = keras.ops.convert_to_numpy(variable.value)
-        return array

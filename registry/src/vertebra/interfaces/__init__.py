@@ -300,6 +300,17 @@ class Runtime(ABC):
     def equalize(self, model: Any, variables: Sequence[Any]) -> None:  # noqa: B027 (one process has one value)
         """Gives variables that were added to a model on a mesh, such as an adapter's, its first process's values."""
 
+    def sample(self, tensor: Any, step: int) -> np.ndarray[Any, Any]:
+        """Returns every `step`-th value of a tensor in row-major order, of a divided one in each process."""
+        import keras
+        import numpy as np
+
+        try:
+            array = np.asarray(keras.ops.stop_gradient(tensor))  # shares memory where numpy can
+        except (TypeError, RuntimeError):  # on another device, or a dtype that numpy lacks
+            array = keras.ops.convert_to_numpy(tensor)
+        return np.asarray(array.flat[::step])
+
     def write_slots(self, slots: Any, start: Any, values: Any) -> Any:
         """Returns a cache's slots with some of them written; it may write to the memory of `slots`.
 
