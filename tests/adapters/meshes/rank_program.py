@@ -42,6 +42,9 @@ def main():
     np.save(FOLDER / f"outputs_{NUMBER}.npy", np.asarray(whole))
     backbone.enable_lora(2, ["mlp.up"])
     found["adapter"] = [float(abs(variable.numpy()).sum()) for variable in backbone.trainable_weights]
+    backbone.unload_lora()
+    backbone.load_lora_weights(FOLDER / "adapter.safetensors")
+    found["adapted"] = float(abs(vertebra.compile(backbone)(inputs)["sequence_output"]).sum())
     fresh = vertebra.Backbone.from_preset(FOLDER / "native", load_weights=False, mesh=mesh)
     found["fresh"] = sums(fresh, ["token_embedding/embeddings"])
     print(json.dumps(found))

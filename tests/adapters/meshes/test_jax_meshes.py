@@ -67,6 +67,11 @@ def test_each_process_reads_its_parts_and_computes_with_the_others(tmp_path):
     whole = vertebra.models.BertBackbone(**sizes, dropout=0.0)
     for format in ("native", "transformers"):
         whole.save_to_preset(tmp_path / format, format=format, certificate=False)
+    adapted = vertebra.Backbone.from_preset(tmp_path / "native", dropout=0.0)
+    adapted.enable_lora(2)
+    for variable in adapted.trainable_weights:
+        variable.assign(np.full(variable.shape, 0.1, "float32"))
+    adapted.save_lora_weights(tmp_path / "adapter.safetensors")
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
@@ -78,6 +83,8 @@ def test_each_process_reads_its_parts_and_computes_with_the_others(tmp_path):
         assert 0.4 * size < rank["read transformers"] < 0.6 * size
         assert rank["adapter"] == ranks[0]["adapter"]
         assert rank["fresh"] == ranks[0]["fresh"]
+        expected = np.abs(adapted(adapted.sample_inputs())["sequence_output"]).sum()
+        assert rank["adapted"] == pytest.approx(expected, rel=1e-5)
     expected = np.asarray(whole(whole.sample_inputs())["sequence_output"])
     for number in range(2):
         assert np.abs(np.load(tmp_path / f"outputs_{number}.npy") - expected).max() < 1e-5

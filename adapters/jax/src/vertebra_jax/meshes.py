@@ -81,8 +81,13 @@ def own_parts(tensor: Any) -> list[tuple[Index, Any]]:
     ]
 
 
-def sample(tensor: Any, step: int) -> np.ndarray[Any, Any]:
-    """Returns every `step`-th value of a tensor of which other processes have parts; all of them call this."""
+def is_divided(tensor: Any) -> bool:
+    """Returns whether no device has all of a tensor."""
+    return isinstance(tensor, jax.Array) and not tensor.is_fully_replicated
+
+
+def sample_divided(tensor: Any, step: int) -> Any:
+    """Returns every `step`-th value of a divided tensor, without gathering the others."""
     positions = np.unravel_index(np.arange(0, tensor.size, step), tensor.shape)
     whole = NamedSharding(tensor.sharding.mesh, PartitionSpec())
     return np.asarray(jax.jit(lambda values: values[positions], out_shardings=whole)(tensor))

@@ -108,14 +108,12 @@ class JaxRuntime(Runtime):
 
         return exchange(mesh, message, seconds)
 
-    def sample(self, tensor: Any, step: int) -> np.ndarray[Any, Any]:
-        if getattr(tensor, "is_fully_addressable", True):
-            return super().sample(tensor, step)
-        from vertebra_jax.meshes import sample
-
-        return sample(tensor, step)
-
     def equalize(self, model: Any, variables: Sequence[Any]) -> None:
         from vertebra_jax.meshes import equalize
 
         equalize(model, variables)
+
+    def sample(self, tensor: Any, step: int) -> np.ndarray[Any, Any]:
+        from vertebra_jax.meshes import is_divided, sample_divided
+
+        return sample_divided(tensor, step) if is_divided(tensor) else super().sample(tensor, step)
