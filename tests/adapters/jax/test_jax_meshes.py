@@ -79,8 +79,9 @@ def test_each_process_reads_its_parts_and_computes_with_the_others(tmp_path):
         ranks = [shown_by(process) for process in (first, second)]
     size = (tmp_path / "native" / "model.safetensors").stat().st_size
     for rank in ranks:
-        assert 0.4 * size < rank["read native"] < 0.6 * size
-        assert 0.4 * size < rank["read transformers"] < 0.6 * size
+        for format in ("native", "transformers"):  # all but vectors is divided, and little is copied
+            assert 0.4 * size < rank[f"read {format}"] < 0.6 * size
+            assert rank[f"sums {format}"] == ranks[0][f"sums {format}"]
         assert rank["adapter"] == ranks[0]["adapter"]
         assert rank["fresh"] == ranks[0]["fresh"]
         expected = np.abs(adapted(adapted.sample_inputs())["sequence_output"]).sum()

@@ -35,6 +35,7 @@ def main():
     for format in ("native", "transformers"):
         preset = FOLDER / format
         backbone = vertebra.Backbone.from_preset(preset, mesh=mesh, dropout=0.0)
+        found[f"sums {format}"] = sums(backbone, list(backbone.named_weights()))
         found[f"read {format}"] = resident(preset / "model.safetensors")
     inputs = {name: np.asarray(value) for name, value in backbone.sample_inputs().items()}
     outputs = vertebra.compile(backbone)(inputs)["sequence_output"]
