@@ -6,10 +6,11 @@ import time
 import pytest
 
 from vertebra._configuration import settings as module
+from vertebra._configuration.changing import set_in_file, value_of
 from vertebra._configuration.settings import Settings
 from vertebra._placement.agreement import Fact, agree, versions
 from vertebra._placement.processes import Group, Steps
-from vertebra.errors import MeshError
+from vertebra.errors import MeshError, SettingsError
 
 
 class Threads:
@@ -150,3 +151,18 @@ def test_versions_of_all_plugins_are_facts():
 def test_the_time_is_a_setting():
     assert module.read_settings({"VERTEBRA_MESH_TIMEOUT": "2.5"}).mesh_timeout == 2.5
     assert module.Settings().mesh_timeout == 30
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"), [("soon", "is not a number"), ("0", "number above 0"), ("inf", "above 0")]
+)
+def test_a_time_that_is_no_number_above_0_is_an_error(text, problem):
+    with pytest.raises(SettingsError, match=problem):
+        module.read_settings({"VERTEBRA_MESH_TIMEOUT": text})
+
+
+def test_the_command_writes_the_time(tmp_path):
+    path = tmp_path / "config.toml"
+    set_in_file(path, "mesh_timeout", value_of("mesh_timeout", ["45"], "the command"))
+    assert path.read_text() == "mesh_timeout = 45.0\n"
+    assert module.read_settings({"VERTEBRA_CONFIG": str(path)}).mesh_timeout == 45
