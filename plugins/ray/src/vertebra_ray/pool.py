@@ -119,26 +119,33 @@ class Pool:
 
         At most two windows are at each actor, and as many answered ones wait for an earlier one.
         """
-        remaining = iter(windows)
+        remaining, failure = iter(windows), None
         order: collections.deque[Any] = collections.deque()
         actor_of: dict[Any, int] = {}
         most = 2 * _AHEAD * len(self._actors)
-        while True:
-            loads = collections.Counter(actor_of.values())
-            free = [number for number in range(len(self._actors)) if loads[number] < _AHEAD]
-            for number in sorted(free, key=lambda number: loads[number]):
-                window = next(remaining, None) if len(order) < most else None
-                if window is None:
-                    break
-                order.append(self._actors[number].answers.remote(window))
-                actor_of[order[-1]] = number
-            if not order:
-                return
-            done, _ = ray.wait(list(actor_of) or [order[0]], num_returns=1) if order[0] in actor_of else ([], [])
-            for reference in done:
-                del actor_of[reference]
+        is_read = False
+        while order or not is_read:
+            while not is_read and len(order) < most and (number := self._free(actor_of)) is not None:
+                try:
+                    window = next(remaining)
+                except Exception as error:  # raised after the answers for the windows before it
+                    is_read, failure = True, None if isinstance(error, StopIteration) else error
+                else:
+                    order.append(self._actors[number].answers.remote(window))
+                    actor_of[order[-1]] = number
+            if actor_of:
+                done, _ = ray.wait(list(actor_of), num_returns=1)
+                del actor_of[done[0]]
             while order and order[0] not in actor_of:
                 yield _got(order.popleft())
+        if failure is not None:
+            raise failure
+
+    def _free(self, actor_of: dict[Any, int]) -> int | None:
+        """Returns the number of the actor with the fewest windows, or None if each has enough."""
+        loads = collections.Counter(actor_of.values())
+        number = min(range(len(self._actors)), key=lambda number: loads[number])
+        return number if loads[number] < _AHEAD else None
 
     def end(self) -> None:
         """Ends the actors."""
