@@ -205,7 +205,7 @@ def test_actors_share_the_pages_of_the_weights(preset, tmp_path):
 
     actor = ray.remote(Measured).options(num_cpus=1)
     both = [actor.remote(str(preset), str(large)) for _ in range(2)]
-    texts = ["the good fox"] * 40
+    texts = ["the good fox"] * 8
     _, second = (ray.get(one.growth.remote(texts)) for one in both)
     assert weights > 200_000_000
     assert second < weights / 10

@@ -98,7 +98,7 @@ def _require_ray(address: str) -> None:
         raise RayError(f"there is no Ray at {address} ({error.strerror or error})", _START) from error
     command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
     try:
-        status = subprocess.run(command, capture_output=True, timeout=_HEALTH_SECONDS, check=False).returncode  # noqa: S603
+        status = subprocess.run(command, capture_output=True, timeout=_HEALTH_SECONDS, check=False).returncode
     except subprocess.TimeoutExpired:
         status = None
     if status != 0:

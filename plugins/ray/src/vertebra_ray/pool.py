@@ -108,7 +108,9 @@ class Pool:
             raise RayError(problem, "Wait until they are free (ray status shows it), or pass less with --ray-cpus")
         version = _got(ready[0])
         if version != vertebra.__version__:
-            problem = f"the nodes of the Ray cluster have Vertebra {version}, and this machine has {vertebra.__version__}"
+            problem = (
+                f"the nodes of the Ray cluster have Vertebra {version}, and this machine has {vertebra.__version__}"
+            )
             raise RayError(problem, "Install one version on all of them")
         loading = [actor.load.remote() for actor in self._actors]
         first, _ = ray.wait(loading, num_returns=1)
@@ -167,7 +169,9 @@ def _got(reference: Any) -> Any:
         if isinstance(cause, VertebraError):
             raise cause from None
         problem = f"an actor failed ({exception_text(cause)})"
-        raise RayError(problem, "The same command without --ray shows where, or goes on with the next window") from error
+        raise RayError(
+            problem, "The same command without --ray shows where, or goes on with the next window"
+        ) from error
     except ray.exceptions.RayActorError as error:
         problem = f"an actor died {_RESTARTS + 1} times, or cannot be started ({_first_line(error)})"
         remedy = "If its memory was full, pass fewer actors or a smaller --batch-size; the same command goes on"

@@ -103,7 +103,9 @@ def test_entities(presets):
 
 def test_pairs(presets):
     batch = {"query": np.array(["fox", "dog"]), "document": np.array(TEXTS[:2])}
-    expected = vertebra.models.Reranker.from_preset(presets / "Reranker").scores(list(zip(*batch.values(), strict=True)))
+    expected = vertebra.models.Reranker.from_preset(presets / "Reranker").scores(
+        list(zip(*batch.values(), strict=True))
+    )
     np.testing.assert_allclose(BatchTask(presets / "Reranker", "Reranker")(batch)["score"], expected, atol=1e-6)
 
 
@@ -146,7 +148,7 @@ def test_it_is_pickled_without_the_model(presets, vectors):
     first = task({"text": np.array(TEXTS)})
     data = pickle.dumps(task)
     assert len(data) < 1000
-    again = pickle.loads(data)  # noqa: S301 (its own bytes)
+    again = pickle.loads(data)
     np.testing.assert_array_equal(again({"text": np.array(TEXTS)})["embedding"], first["embedding"])
     np.testing.assert_allclose(first["embedding"], vectors[:, :4], atol=1e-6)
 

@@ -64,7 +64,9 @@ class BatchTask:
             raise ArgumentError("BatchTask", "batch_size", batch_size, "an int of at least 1")
         names = _COLUMNS[self._kind.is_paired] if columns is None else columns
         self._columns = (names,) if isinstance(names, str) else tuple(names)
-        if len(self._columns) != len(_COLUMNS[self._kind.is_paired]) and (self._kind.is_paired or task != "TextClassifier"):
+        if len(self._columns) != len(_COLUMNS[self._kind.is_paired]) and (
+            self._kind.is_paired or task != "TextClassifier"
+        ):
             expected = "the names of two columns" if self._kind.is_paired else "the name of a column"
             raise ArgumentError("BatchTask", "columns", columns, expected)
         self._name, self._preset, self._options = task, str(preset), options
@@ -164,7 +166,7 @@ class BatchTask:
         self.task  # noqa: B018 (an error here names the preset, and not the first batch)
 
         def predict(*texts: Any) -> Any:
-            batch = self({name: column for name, column in zip(self._columns, texts, strict=True)})
+            batch = self(dict(zip(self._columns, texts, strict=True)))
             added = {name: column for name, column in batch.items() if name not in self._columns}
             return next(iter(added.values())) if len(added) == 1 else added
 
