@@ -22,14 +22,14 @@ from vertebra_text import BatchTask, commands  # noqa: E402
 from vertebra_text.long_runs import journal  # noqa: E402
 from vertebra_text.long_runs import run as runs  # noqa: E402
 
-pytestmark = [
-    pytest.mark.keras(once=True),
-    # Ray leaves its log files open, and asks for a processor's name in a way that Python will drop.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.keras(once=True)
+# Ray leaves its log files open, and asks for a processor's name in a way that Python will drop.
+quiet = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning",
+    "ignore::DeprecationWarning",
+    "ignore::FutureWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "fox", "dog", "the", "a", "."]
 SMALL = {"num_layers": 1, "num_heads": 2, "hidden_dim": 16, "intermediate_dim": 24, "max_sequence_length": 32}
@@ -128,6 +128,7 @@ def vectors(rows):
 # === The command ===
 
 
+@quiet
 @pytest.mark.usefixtures("local_ray", "small_windows")
 def test_a_killed_actor_and_an_interrupted_run_lose_and_repeat_nothing(run, texts, monkeypatch):
     expected, _ = run(texts, "one.jsonl")
@@ -150,6 +151,7 @@ def test_a_killed_actor_and_an_interrupted_run_lose_and_repeat_nothing(run, text
     np.testing.assert_allclose(vectors(found), vectors(expected), atol=1e-6)
 
 
+@quiet
 @pytest.mark.usefixtures("local_ray")
 @pytest.mark.filterwarnings("ignore:.*initialised randomly")
 def test_errors_of_the_actors_and_of_records_are_those_of_the_command(run, texts, tmp_path):
@@ -167,6 +169,7 @@ def test_errors_of_the_actors_and_of_records_are_those_of_the_command(run, texts
 # === Ray Data ===
 
 
+@quiet
 @pytest.mark.usefixtures("local_ray")
 def test_a_data_set_is_mapped_by_two_actors(preset):
     import ray.data
@@ -182,6 +185,7 @@ def test_a_data_set_is_mapped_by_two_actors(preset):
     np.testing.assert_allclose([row["embedding"] for row in found], expected, atol=1e-6)
 
 
+@quiet
 @pytest.mark.usefixtures("local_ray")
 def test_actors_share_the_pages_of_the_weights(preset, tmp_path):
     """A second actor's new private memory is less than a tenth of the weights."""

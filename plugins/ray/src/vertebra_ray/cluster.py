@@ -64,7 +64,7 @@ def _connect(ray: Any, address: str) -> None:
 
 
 def _start(ray: Any) -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # what a user's command runs is reported to nobody
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a command reports no usage
     with contextlib.suppress(ValueError):
         _init(ray, address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE)
         return

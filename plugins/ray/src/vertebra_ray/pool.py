@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import importlib.metadata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,6 @@ from typing import Any
 import ray
 import ray.exceptions
 
-import vertebra
 from vertebra.errors import VertebraError, exception_text
 from vertebra_ray.errors import RayError
 from vertebra_text import BatchTask
@@ -63,7 +63,7 @@ class _Worker:
 
     def version(self) -> str:
         """Returns the version of Vertebra on the actor's machine."""
-        return vertebra.__version__
+        return importlib.metadata.version("vertebra")
 
     def load(self) -> int:
         """Loads the task, and returns its width."""
@@ -106,10 +106,10 @@ class Pool:
         if not ready:
             problem = f"no actor started within {_START_SECONDS} seconds; the CPUs or GPUs of the Ray cluster are taken"
             raise RayError(problem, "Wait until they are free (ray status shows it), or pass less with --ray-cpus")
-        version = _got(ready[0])
-        if version != vertebra.__version__:
+        version, own = _got(ready[0]), importlib.metadata.version("vertebra")
+        if version != own:
             problem = (
-                f"the nodes of the Ray cluster have Vertebra {version}, and this machine has {vertebra.__version__}"
+                f"the nodes of the Ray cluster have Vertebra {version}, and this machine has {own}"
             )
             raise RayError(problem, "Install one version on all of them")
         loading = [actor.load.remote() for actor in self._actors]

@@ -69,7 +69,7 @@ def _run(args: argparse.Namespace) -> int:
     job |= {"columns": list(columns)} | {name: getattr(args, name) for name in args.settings}
     if args.engine is not None:
         with args.engine.session(_batch_task(args), args) as session:
-            return answer_records(args, columns, lambda texts, _: _elsewhere(session, texts), job, width=session.width)
+            return answer_records(args, columns, lambda texts, _: _of_workers(session, texts), job, width=session.width)
     of_task = {name: getattr(args, name) for name in args.of_task}
     loading = {"runtime": args.runtime, "adapter": args.adapter, "dtype": args.dtype, "options": of_task}
     task = load_trained(args.task, args.preset, **loading)
@@ -92,7 +92,7 @@ def _batch_task(args: argparse.Namespace) -> BatchTask:
     )
 
 
-def _elsewhere(session: EngineSession, texts: Iterable[Any]) -> Iterator[Any]:
+def _of_workers(session: EngineSession, texts: Iterable[Any]) -> Iterator[Any]:
     """Yields the answers of an engine's workers, which get the windows that one process answers at once."""
     remaining = iter(texts)
     windows = iter(lambda: list(itertools.islice(remaining, WINDOW)), [])

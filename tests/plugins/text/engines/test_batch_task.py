@@ -1,6 +1,7 @@
 """A task as a callable of batches, in the classes that engines hand over."""
 
 import pickle
+import sys
 
 import numpy as np
 import pyarrow
@@ -177,8 +178,9 @@ def test_the_function_for_spark(presets, vectors):
 
 @pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
-def test_a_user_defined_function_of_spark(presets, vectors):
+def test_a_user_defined_function_of_spark(presets, vectors, monkeypatch):
     pytest.importorskip("pyspark", reason="pyspark is not installed")
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
     from pyspark.ml.functions import predict_batch_udf
     from pyspark.sql import SparkSession
     from pyspark.sql.types import ArrayType, FloatType

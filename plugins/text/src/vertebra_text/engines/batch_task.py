@@ -35,7 +35,7 @@ class BatchTask:
         on_error: What happens at a text without an answer, such as null: `"raise"`, or `"skip"`, which leaves its
             answer empty (NaN in a vector) and says why in the column `error`.
         share_weights: Whether dense layers use the weights as the file has them. If not, a worker may make copies in
-            the layout of the processor's fastest kernels, as tasks do elsewhere: faster, with the memory of the weights.
+            the layout of the processor's fastest kernels, as other calls of a task do: faster, with more memory.
         **options: Options of the task: `prompt_name` and `truncate_dim`, `top_k`, or `aggregation`.
 
     Raises:
