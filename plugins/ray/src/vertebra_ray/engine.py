@@ -32,9 +32,10 @@ class RayEngine:
             VertebraError: an actor cannot load the task.
         """
         from vertebra_ray.cluster import connected
+        from vertebra_ray.output import own_stdout
         from vertebra_ray.pool import Pool, Resources
 
-        with connected(self.address):
+        with own_stdout(), connected(self.address):
             pool = Pool(task, Resources.of(args.ray_actors, args.ray_cpus, args.ray_gpus))
             try:
                 pool.start()

@@ -108,9 +108,7 @@ class Pool:
             raise RayError(problem, "Wait until they are free (ray status shows it), or pass less with --ray-cpus")
         version, own = _got(ready[0]), importlib.metadata.version("vertebra")
         if version != own:
-            problem = (
-                f"the nodes of the Ray cluster have Vertebra {version}, and this machine has {own}"
-            )
+            problem = f"the nodes of the Ray cluster have Vertebra {version}, and this machine has {own}"
             raise RayError(problem, "Install one version on all of them")
         loading = [actor.load.remote() for actor in self._actors]
         first, _ = ray.wait(loading, num_returns=1)

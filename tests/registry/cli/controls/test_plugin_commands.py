@@ -255,7 +255,10 @@ def test_a_plugin_adds_an_option_to_a_command_of_another_one(engine, run):
     ("code", "said"),
     [
         ("gone", "acme_engine:gone cannot be imported"),
-        ("same", "its function acme_engine:same failed for vertebra sound (ArgumentError: argument --json: conflicting"),
+        (
+            "same",
+            "its function acme_engine:same failed for vertebra sound (ArgumentError: argument --json: conflicting",
+        ),
     ],
 )
 def test_a_broken_option_names_its_plugin(engine, run, code, said):
