@@ -8,6 +8,7 @@ import pyarrow
 import pytest
 
 import vertebra
+from pages import code
 from vertebra.errors import ArgumentError, WeightsMismatchError
 from vertebra_text import BatchTask, ItemError
 
@@ -169,6 +170,11 @@ def test_weights_are_shared_unless_copies_are_allowed(presets):
 # === Spark and Daft ===
 
 
+def on_the_page(word):
+    (block,) = (block for block in code("how-to/batch-on-a-cluster.md") if word in block)
+    return block
+
+
 def test_the_function_for_spark(presets, vectors):
     predict = BatchTask(presets / "TextEmbedder").predict_function()
     np.testing.assert_allclose(predict(np.array(TEXTS, object)), vectors, atol=1e-6)
@@ -181,16 +187,13 @@ def test_the_function_for_spark(presets, vectors):
 def test_a_user_defined_function_of_spark(presets, vectors, monkeypatch):
     pytest.importorskip("pyspark", reason="pyspark is not installed")
     monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
-    from pyspark.ml.functions import predict_batch_udf
     from pyspark.sql import SparkSession
-    from pyspark.sql.types import ArrayType, FloatType
 
-    task = BatchTask(presets / "TextEmbedder")
     spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
     try:
-        embed = predict_batch_udf(task.predict_function, return_type=ArrayType(FloatType()), batch_size=2)
-        frame = spark.createDataFrame([(text,) for text in TEXTS], ["text"])
-        found = [row.embedding for row in frame.withColumn("embedding", embed("text")).collect()]
+        values = {"frame": spark.createDataFrame([(text,) for text in TEXTS], ["text"])}
+        exec(on_the_page("predict_batch_udf").replace("hf://owner/name", str(presets / "TextEmbedder")), values)
+        found = [row.embedding for row in values["vectors"].collect()]
     finally:
         spark.stop()
     np.testing.assert_allclose(found, vectors, atol=1e-6)
@@ -199,15 +202,7 @@ def test_a_user_defined_function_of_spark(presets, vectors, monkeypatch):
 def test_a_class_of_daft(presets, vectors):
     daft = pytest.importorskip("daft", reason="daft is not installed")
 
-    @daft.cls
-    class Embed:
-        def __init__(self, preset):
-            self.task = BatchTask(preset)
-
-        @daft.method.batch(return_dtype=daft.DataType.fixed_size_list(daft.DataType.float32(), 16))
-        def vectors(self, text):
-            return self.task(pyarrow.table({"text": text.to_arrow()})).column("embedding").combine_chunks()
-
-    frame = daft.from_pydict({"text": TEXTS})
-    found = frame.with_column("embedding", Embed(str(presets / "TextEmbedder")).vectors(frame["text"])).to_pydict()
-    np.testing.assert_allclose(found["embedding"], vectors, atol=1e-6)
+    block = on_the_page("@daft.cls").replace("hf://owner/name", str(presets / "TextEmbedder")).replace("384", "16")
+    values = {"frame": daft.from_pydict({"text": TEXTS})}
+    exec(block, values)
+    np.testing.assert_allclose(values["vectors"].to_pydict()["embedding"], vectors, atol=1e-6)
