@@ -11,7 +11,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def own_stdout() -> Iterator[None]:
-    """Lets what other threads print to stdout go to stderr, as stdout may be the JSON of the command."""
+    """Sends the prints of other threads to stderr, as stdout may be the JSON of the command."""
     with contextlib.redirect_stdout(_OfThread(sys.stdout)):  # type: ignore[type-var]
         yield
 

@@ -237,7 +237,7 @@ def engine(commands, install, reload_plugins):
 
     def add(code):
         commands(("sound", "x", "sound", ""))
-        site = install("acme-engine", OPTION_HOOK.replace("CODE", code)).parent
+        site = install("acme_options", OPTION_HOOK.replace("CODE", code)).parent
         (site / "acme_engine.py").write_text(OPTION_CODE)
         reload_plugins()
 
@@ -265,5 +265,5 @@ def test_a_broken_option_names_its_plugin(engine, run, code, said):
     engine(code)
     status, out, err = run("sound", "x")
     assert (status, out) == (1, "")
-    assert err.startswith("error: Plugin acme-engine: ")
+    assert err.startswith("error: Plugin acme_options: ")
     assert said in err
