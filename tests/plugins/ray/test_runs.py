@@ -16,7 +16,6 @@ if os.cpu_count() == 1:
     pytest.skip("two actors need two CPUs", allow_module_level=True)
 
 import vertebra  # noqa: E402
-from pages import code  # noqa: E402
 from vertebra.cli import main  # noqa: E402
 from vertebra_ray import cluster  # noqa: E402
 from vertebra_text import BatchTask, commands  # noqa: E402
@@ -173,23 +172,17 @@ def test_errors_of_the_actors_and_of_records_are_those_of_the_command(run, texts
 
 @quiet
 @pytest.mark.usefixtures("local_ray")
-def test_the_page_maps_a_data_set_by_two_actors(preset, tmp_path, monkeypatch):
-    import pyarrow.parquet
+def test_a_data_set_is_mapped_by_two_actors(preset):
     import ray.data
 
-    monkeypatch.chdir(tmp_path)
     ray.data.DataContext.get_current().enable_progress_bars = False
     words = VOCABULARY[5:]
-    texts = [f"the {words[number % 7]} {words[number % 5]}" for number in range(64)]
-    Path("texts").mkdir()
-    pyarrow.parquet.write_table(pyarrow.table({"id": range(64), "text": texts}), "texts/one.parquet")
-    block = code("how-to/batch-on-a-cluster.md")[0].replace("hf://owner/name", str(preset))
-    for name in ("texts", "vectors"):
-        block = block.replace(f'"{name}/"', repr(str(tmp_path / name)))
-    exec(block.replace("batch_size=1024", "batch_size=16"), {})
-    found = sorted(pyarrow.parquet.read_table("vectors").to_pylist(), key=lambda row: row["id"])
-    assert [row["text"] for row in found] == texts
-    expected = vertebra.models.TextEmbedder.from_preset(preset).embed(texts)
+    rows = [{"id": number, "text": f"the {words[number % 7]} {words[number % 5]}"} for number in range(64)]
+    options = {"fn_constructor_kwargs": {"preset": str(preset)}, "concurrency": 2, "batch_size": 16}
+    expected = vertebra.models.TextEmbedder.from_preset(preset).embed([row["text"] for row in rows])
+    found = ray.data.from_items(rows).map_batches(BatchTask, batch_format="pyarrow", **options).take_all()
+    found.sort(key=lambda row: row["id"])
+    assert [row["id"] for row in found] == list(range(64))
     np.testing.assert_allclose([row["embedding"] for row in found], expected, atol=1e-6)
 
 
