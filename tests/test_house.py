@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 FRAMEWORKS = {"keras", "torch", "jax", "jaxlib", "tensorflow", "flax", "transformers", "keras_hub", "peft"}
 HEAVY = FRAMEWORKS | {"numpy", "ml_dtypes", "h5py", "safetensors", "rich", "PIL", "tokenizers"}
 CLOUD_CLIENTS = {"huggingface_hub", "kagglehub", "boto3", "botocore", "s3fs", "fsspec", "requests", "httpx", "aiohttp"}
-CLOUD_CLIENTS |= {"httpx2", "obstore", "kagglesdk", "urllib3", "oras", "modelscope_hub"}
+CLOUD_CLIENTS |= {"httpx2", "obstore", "kagglesdk", "urllib3", "oras", "modelscope_hub", "ray", "pandas"}
 CLOUD_CLIENTS |= {"filelock", "tenacity"}  # what only transfers need
 CLOUD_CLIENTS |= {"annotated_types", "shtab"}  # what only constructors and shell completion need
 

@@ -17,6 +17,7 @@ __all__ = [
     "ByteStream",
     "CacheLayer",
     "CacheLayout",
+    "CommandOptionSpec",
     "CommandSpec",
     "DemoContext",
     "DescribedPreset",
@@ -89,6 +90,7 @@ _HOMES = {
     "AdapterTensor": "specs",
     "BackboneSpec": "specs",
     "ByteStream": "remote",
+    "CommandOptionSpec": "specs",
     "CommandSpec": "specs",
     "DemoContext": "specs",
     "DescribedPreset": "specs",
@@ -185,6 +187,7 @@ if TYPE_CHECKING:
     from vertebra.specs import BackboneSpec as BackboneSpec
     from vertebra.specs import CacheLayer as CacheLayer
     from vertebra.specs import CacheLayout as CacheLayout
+    from vertebra.specs import CommandOptionSpec as CommandOptionSpec
     from vertebra.specs import CommandSpec as CommandSpec
     from vertebra.specs import DemoContext as DemoContext
     from vertebra.specs import DescribedPreset as DescribedPreset

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 
     from vertebra.handles import PresetHandle
     from vertebra.interfaces import PresetFormat, PresetSource, Runtime, SignatureScheme
-    from vertebra.specs import BackboneSpec, CommandSpec, LoadedPreset, PresetSpec, TaskSpec, TokenizerSpec
+    from vertebra.specs import (
+        BackboneSpec,
+        CommandOptionSpec,
+        CommandSpec,
+        LoadedPreset,
+        PresetSpec,
+        TaskSpec,
+        TokenizerSpec,
+    )
     from vertebra.strategies import LoraStrategy
 
 PROJECT = "vertebra"
@@ -74,6 +82,11 @@ def vertebra_tasks() -> list[TaskSpec]:  # type: ignore[empty-body]
 @_hookspec
 def vertebra_commands() -> list[CommandSpec]:  # type: ignore[empty-body]
     """Contributes subcommands of `vertebra`."""
+
+
+@_hookspec
+def vertebra_command_options() -> list[CommandOptionSpec]:  # type: ignore[empty-body]
+    """Contributes options of commands of other plugins."""
 
 
 @_hookspec

@@ -6,6 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vertebra_text.engines.batch_task import BatchTask as BatchTask
+    from vertebra_text.engines.engine import Engine as Engine
+    from vertebra_text.engines.engine import EngineSession as EngineSession
     from vertebra_text.errors import ItemError as ItemError
     from vertebra_text.errors import TextError as TextError
     from vertebra_text.long_runs.command import add_record_options as add_record_options
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from vertebra_text.tokenizers.vocabulary_check import check_vocabulary as check_vocabulary
 
 __all__ = [
+    "BatchTask",
+    "Engine",
+    "EngineSession",
     "ItemError",
     "StoredTask",
     "Task",
@@ -31,6 +37,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BatchTask": "engines.batch_task",
+    "Engine": "engines.engine",
+    "EngineSession": "engines.engine",
     "ItemError": "errors",
     "TextError": "errors",
     "add_record_options": "long_runs.command",

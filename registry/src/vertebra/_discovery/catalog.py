@@ -19,6 +19,7 @@ from vertebra._discovery.distributions import missing_requirements
 from vertebra._discovery.extras import extra_command, install_command
 from vertebra._discovery.installed import frameworks, remedy_for
 from vertebra._discovery.kinds import BACKBONES as BACKBONES
+from vertebra._discovery.kinds import COMMAND_OPTIONS as COMMAND_OPTIONS
 from vertebra._discovery.kinds import COMMANDS as COMMANDS
 from vertebra._discovery.kinds import FORMATS as FORMATS
 from vertebra._discovery.kinds import KINDS as KINDS

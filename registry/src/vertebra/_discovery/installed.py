@@ -20,7 +20,13 @@ NO_FRAMEWORK = (
 )
 """The remedy for a plugin whose entry module imports a framework, if its hooks are not known."""
 _INSIDE = "An entry module must not import a framework: import it inside the methods that need it"
-_NAMED = {"vertebra_backbones", "vertebra_tasks", "vertebra_commands", "vertebra_tokenizers"}
+_NAMED = {
+    "vertebra_backbones",
+    "vertebra_tasks",
+    "vertebra_commands",
+    "vertebra_command_options",
+    "vertebra_tokenizers",
+}
 """The hooks whose contributions name code."""
 
 _NAME_FIELD, _VERSION_FIELD = (re.compile(rf"^{field}: (\S+)$", re.MULTILINE) for field in ("Name", "Version"))

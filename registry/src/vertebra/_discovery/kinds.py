@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vertebra.interfaces import PresetFormat, PresetSource, Runtime, SignatureScheme
-from vertebra.specs import BackboneSpec, CommandSpec, PresetSpec, TaskSpec, TokenizerSpec
+from vertebra.specs import BackboneSpec, CommandOptionSpec, CommandSpec, PresetSpec, TaskSpec, TokenizerSpec
 from vertebra.strategies import LoraStrategy
 
 
@@ -31,9 +31,13 @@ PRESETS = Kind("preset", "presets", "vertebra_presets", PresetSpec, lambda prese
 TASKS = Kind("task", "tasks", "vertebra_tasks", TaskSpec, lambda spec: spec.name)
 TOKENIZERS = Kind("tokenizer", "tokenizers", "vertebra_tokenizers", TokenizerSpec, lambda spec: spec.name)
 COMMANDS = Kind("command", "commands", "vertebra_commands", CommandSpec, lambda spec: spec.name)
+COMMAND_OPTIONS = Kind(
+    "command option", "command options", "vertebra_command_options", CommandOptionSpec, lambda spec: spec.name
+)
 SIGNATURES = Kind(
     "signature scheme", "signature schemes", "vertebra_signatures", SignatureScheme, lambda item: item.name
 )
 KINDS: tuple[Kind, ...] = (
-    *(BACKBONES, PRESETS, FORMATS, SOURCES, STRATEGIES, RUNTIMES, TASKS, TOKENIZERS, COMMANDS, SIGNATURES),
+    *(BACKBONES, PRESETS, FORMATS, SOURCES, STRATEGIES, RUNTIMES, TASKS, TOKENIZERS, COMMANDS, COMMAND_OPTIONS),
+    SIGNATURES,
 )

@@ -24,6 +24,7 @@ from vertebra.specs.presets import PresetSpec as PresetSpec
 from vertebra.specs.runtimes import Device as Device
 from vertebra.specs.single_files import FileHeader as FileHeader
 from vertebra.specs.single_files import FileTensor as FileTensor
+from vertebra.specs.tasks import CommandOptionSpec as CommandOptionSpec
 from vertebra.specs.tasks import CommandSpec as CommandSpec
 from vertebra.specs.tasks import DescribedPreset as DescribedPreset
 from vertebra.specs.tasks import PresetTokenizer as PresetTokenizer

@@ -60,6 +60,19 @@ class CommandSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class CommandOptionSpec:
+    """Options that a plugin adds to commands of other plugins, such as the engine that runs them."""
+
+    name: str
+    """Name of the contribution, usually that of its first option without the dashes."""
+    commands: tuple[str, ...]
+    """Names of the commands that get the options; those that are not installed are passed over."""
+    add: str
+    """Reference to a function `(parser) -> None`, which adds the options to the `argparse.ArgumentParser` of a command;
+    the commands say which attributes of the parsed arguments they read."""
+
+
+@dataclass(frozen=True, slots=True)
 class TaskExport:
     """What a task adds to the preset of its backbone when it is saved."""
 

@@ -214,3 +214,56 @@ def test_the_first_party_commands_work():
     plugins = {entry.plugin for entry in catalog.catalog(catalog.COMMANDS).claims()}
     assert plugins
     assert all(broken_commands(plugin) == [] for plugin in plugins)
+
+
+# === Options of further plugins ===
+
+OPTION_HOOK = """
+from vertebra import CommandOptionSpec, hookimpl
+
+@hookimpl
+def vertebra_command_options():
+    return [CommandOptionSpec("engine", ("sound", "not-installed"), "acme_engine:CODE")]
+"""
+OPTION_CODE = """
+def option(parser): parser.add_argument("--engine", dest="preset")
+def same(parser): parser.add_argument("--json")
+"""
+
+
+@pytest.fixture
+def engine(commands, install, reload_plugins):
+    """Returns a function that installs a plugin with an option for the command of another one."""
+
+    def add(code):
+        commands(("sound", "x", "sound", ""))
+        site = install("acme_options", OPTION_HOOK.replace("CODE", code)).parent
+        (site / "acme_engine.py").write_text(OPTION_CODE)
+        reload_plugins()
+
+    yield add
+    sys.modules.pop("acme_engine", None)
+
+
+def test_a_plugin_adds_an_option_to_a_command_of_another_one(engine, run):
+    engine("option")
+    assert run("sound", "x", "--engine", "y") == (0, "y\n", "")
+    assert "--engine" in run("sound", "--help")[1]
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("gone", "acme_engine:gone cannot be imported"),
+        (
+            "same",
+            "its function acme_engine:same failed for vertebra sound (ArgumentError: argument --json: conflicting",
+        ),
+    ],
+)
+def test_a_broken_option_names_its_plugin(engine, run, code, said):
+    engine(code)
+    status, out, err = run("sound", "x")
+    assert (status, out) == (1, "")
+    assert err.startswith("error: Plugin acme_options: ")
+    assert said in err

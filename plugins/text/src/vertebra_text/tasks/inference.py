@@ -51,6 +51,8 @@ class Inference:
         self._has_few_shapes = self._runtime.compiles_each_shape
         self._program = vertebra.compile(task) if self._has_few_shapes else None
         self._count = 0
+        self.packs_weights = True
+        """Whether calls with many texts may copy the weights into layouts of faster kernels."""
         self._can_unpad = layers.can_unpad(task)
 
     def outputs(self, texts: Any, batch_size: int, adapters: Any = None, **options: Any) -> Any:
@@ -119,7 +121,7 @@ class Inference:
         self._count += count
         if self._program is None and self._count >= _MANY:
             self._program = vertebra.compile(self._task)
-        if self._program is None or count < _MANY_AT_ONCE:
+        if self._program is None or count < _MANY_AT_ONCE or not self.packs_weights:
             return self._program
         return self._program.packed()  # only for these texts: training may follow
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from vertebra._discovery import catalog
-from vertebra._discovery.catalog import COMMANDS, Entry
+from vertebra._discovery.catalog import COMMAND_OPTIONS, COMMANDS, Entry
 from vertebra.cli.output import print_error
 from vertebra.cli.parser import Parser
 from vertebra.errors import PluginError, VertebraError, exception_text
@@ -62,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser, entry: Entry[CommandSpec]) ->
         parser.format_help()  # fails for a help text with a lonely %
     except (Exception, SystemExit) as error:
         raise _error(entry, f"its function {entry.value.command} failed", error) from error
+    _add_options_of_others(parser, entry.name)
     parser.set_defaults(command_entry=entry)
     if callable(parser.get_default("run")):
         return
@@ -70,6 +71,22 @@ def add_arguments(parser: argparse.ArgumentParser, entry: Entry[CommandSpec]) ->
     else:
         problem = f"{entry.value.command} sets no function to run: parser.set_defaults(run=...)"
         raise PluginError(entry.owner.distribution, problem, _REPORT)
+
+
+def _add_options_of_others(parser: argparse.ArgumentParser, command: str) -> None:
+    """Adds the options that further plugins contribute to a command.
+
+    Raises:
+        PluginError: the function of such a plugin cannot be imported, or fails.
+    """
+    for entry in catalog.catalog(COMMAND_OPTIONS):
+        if command in entry.value.commands:
+            add = catalog.imported(entry, entry.value.add)
+            try:
+                add(parser)
+                parser.format_help()
+            except (Exception, SystemExit) as error:
+                raise _error(entry, f"its function {entry.value.add} failed for vertebra {command}", error) from error
 
 
 def run(args: argparse.Namespace) -> int:
@@ -97,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
     return status
 
 
-def _error(entry: Entry[CommandSpec], problem: str, error: BaseException) -> PluginError:
+def _error(entry: Entry[Any], problem: str, error: BaseException) -> PluginError:
     import traceback  # only errors need it
 
     last = traceback.extract_tb(error.__traceback__)[-1]

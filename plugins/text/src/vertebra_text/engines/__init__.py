@@ -1,0 +1,1 @@
+"""Tasks in the worker processes of engines such as Ray, Spark and Daft."""
