@@ -51,6 +51,8 @@ SAMPLES = {
     "WeightsFileError": ("model.safetensors", "it is cut short"),
     "WeightsNotFoundError": ("model.safetensors", "it is missing"),
     "WeightsMismatchError": ("model.safetensors", ["lost"], ["extra"], [("w", (1, 2), (2, 1))], ["k (needs float32)"]),
+    "MeshError": ("the use of its axis 'x' is not known", "Use data, fsdp or tensor"),
+    "LayoutError": ("GemmaBackbone", "num_key_value_heads 1 cannot be divided by 2", "Use another mesh"),
     "LoraTargetError": ("qery", "it names no layer", ["query", "value"]),
     "LoraDeclarationError": ("NetBackbone", "lora_roles['mlp.up']", "up_*", "a tuple of globs"),
     "LoraStrategyError": ("loha", "acme-loha 1.0 (acme_loha)", "scale is None, expected a finite number"),

@@ -17,7 +17,7 @@ from vertebra.cli.controls.command import build_parser
 
 FREE = {"values", "only", "older_than", "message", "lora_rank", "max_shard_size", "set", "filters", "max_size"}
 FREE |= {"name", "author", "scheme", "class_name", "batch_size", "prompt_tokens", "new_tokens"}
-FREE |= {"devices", "mesh", "parallel", "length", "memory"}
+FREE |= {"devices", "mesh", "parallel", "length", "memory", "max_rank"}
 """Arguments whose values no list holds."""
 COMMANDS = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}
 START = {
@@ -206,7 +206,7 @@ def test_other_shells_are_wrong_usage(capsys):
 
 def test_each_argument_has_a_completion_or_none_is_possible():
     listed = {"setting", "schema", "runtime", "format", "dtype", "backbone", "architecture", "shell", "kind", "license"}
-    listed |= {"train", "on_uneven"}
+    listed |= {"train", "on_uneven", "engine"}
     known = {*completion.PRESETS, *completion.FILES, *completion.FOLDERS, *listed, *FREE}
     assert {action.dest for action in completion.arguments_of(build_parser())} == known
 

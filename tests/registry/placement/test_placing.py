@@ -185,7 +185,7 @@ def test_parts_times_devices_are_the_whole_and_an_axis_divides_a_weight_once(mes
 def test_a_weight_is_divided_evenly_or_is_an_error_with_its_name(mesh, kernels):
     assume(sum(use == "tensor" for use, _ in mesh) <= 1)
     sizes = {f"axis {number}": size for number, (_, size) in enumerate(mesh)}
-    shapes = {f"{layer}/kernel {number}": shape for number, (layer, shape) in enumerate(kernels)}
+    shapes = {f"{layer.replace('0', str(number))}/kernel": shape for number, (layer, shape) in enumerate(kernels)}
     uses = [use for use, _ in mesh]
     kept = placed(sizes, uses, shapes, replicates_uneven=True).weights
     uneven = [name for name, weight in kept.items() if weight.reason]

@@ -118,4 +118,5 @@ class Placement:
 
 def _described(weight: WeightPlacement) -> str:
     axes = ", ".join(" × ".join([str(size), *names]) for size, names in zip(weight.shape, weight.divided, strict=True))
-    return f"({axes})" + (f" whole: {weight.reason}" if weight.reason else "")
+    extent = "in larger parts" if any(weight.divided) else "whole"
+    return f"({axes})" + (f" {extent}: {weight.reason}" if weight.reason else "")
