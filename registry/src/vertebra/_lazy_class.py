@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from vertebra._discovery.catalog import BACKBONES, catalog, presets_of
 from vertebra._discovery.source_code import docstring_of, signature_of
 from vertebra._discovery.task_classes import named_task, task_class
 from vertebra.errors import RuntimeChoiceError
-from vertebra.specs import PresetSpec
+from vertebra.specs import LayoutRule, PresetSpec
 
 BASE = "Backbone"
 
@@ -115,6 +115,10 @@ class LazyBackbone:
         verify: bool = False,
         locked: bool | None = None,
         copy: bool | None = None,
+        mesh: Any = None,
+        layout: str | Sequence[LayoutRule] | None = None,
+        parallel: str | Sequence[str] | Mapping[str, str] | None = None,
+        on_uneven: str = "error",
         **kwargs: Any,
     ) -> Any:
         """Binds the runtime, then builds the backbone that a preset describes.
@@ -126,6 +130,10 @@ class LazyBackbone:
             verify: Whether to replay the preset's parity certificate.
             locked: Whether the preset must be as `vertebra.lock` records; None means as `VERTEBRA_LOCKED` says.
             copy: Whether to copy the weights into memory; None means as `VERTEBRA_COPY_WEIGHTS` says.
+            mesh: A mesh of the runtime's, whose devices hold parts of the weights; None means the default device.
+            layout: How tensor-parallel axes of the mesh divide the weights; None means as the architecture says.
+            parallel: The uses of the mesh's axes, in order or by name; None means by their names.
+            on_uneven: Whether a weight that cannot be divided evenly is an `"error"`, or to `"replicate"`.
             **kwargs: Arguments of the class's constructor, such as `dtype`, that override the preset's config.
 
         Raises:
@@ -133,7 +141,11 @@ class LazyBackbone:
         """
         _bind(self.__name__, runtime)
         resolved: Any = self._resolve()
-        return resolved.from_preset(preset, load_weights, verify=verify, locked=locked, copy=copy, **kwargs)
+        options: dict[str, Any] = {"verify": verify, "locked": locked, "copy": copy}
+        division = {"mesh": mesh, "layout": layout, "parallel": parallel, "on_uneven": on_uneven}
+        if any(value not in (None, "error") for value in division.values()):  # classes of tasks may take none
+            options |= division
+        return resolved.from_preset(preset, load_weights, **options, **kwargs)
 
     def __call__(self, *args: Any, runtime: str | None = None, **kwargs: Any) -> Any:
         _bind(self.__name__, runtime)

@@ -187,7 +187,7 @@ class Backbone(LoraMethods, PlacedWeights, KerasFiles, runtimes.bind().model_cla
         bound = runtimes.bind(runtime)
         from vertebra._presets.load import load_backbone
 
-        chosen = None if mesh is None else chosen_mesh(bound, mesh, layout, parallel, on_uneven)
+        chosen = chosen_mesh(bound, mesh, layout, parallel, on_uneven)
         return load_backbone(cls, preset, load_weights, verify, kwargs, locked, copy, chosen)
 
     def save_to_preset(

@@ -51,7 +51,7 @@ def open_preset(
     from vertebra._presets.load import load_for_task
     from vertebra.backbone import Backbone
 
-    chosen = None if mesh is None else chosen_mesh(runtime, mesh, layout, parallel, on_uneven)
+    chosen = chosen_mesh(runtime, mesh, layout, parallel, on_uneven)
     return load_for_task(backbone_class or Backbone, preset, load_weights, overrides, locked, copy, chosen)
 
 

@@ -109,6 +109,19 @@ def test_give_value_makes_the_initialiser_superfluous():
     assert dense().kernel._initializer is abstract.kernel._initializer is None
 
 
+@of("Variable._layout")
+def test_a_divided_value_brings_the_layout_of_later_ones(runtime):
+    with abstract_build():
+        abstract = dense()
+    tensor = keras.ops.ones((2, 3))
+    internals.give_divided(abstract.kernel, tensor)
+    assert abstract.kernel._layout == getattr(tensor, "sharding", None)
+    assert (abstract.kernel._layout is not None) == (runtime == "jax")
+    abstract.kernel.assign(np.zeros((2, 3)))
+    assert not abstract.kernel.numpy().any()
+    assert vars(dense().kernel).keys() == vars(abstract.kernel).keys()  # no attribute that Keras has not
+
+
 @of("Variable._deferred_initialize")
 def test_run_initializer():
     with abstract_build():

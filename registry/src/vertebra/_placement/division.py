@@ -88,13 +88,16 @@ class Division:
 
 def chosen_mesh(
     runtime: Runtime, mesh: Any, layout: str | Sequence[LayoutRule] | None, parallel: Parallel, on_uneven: str
-) -> MeshChoice:
-    """Checks the arguments of `Backbone.from_preset` that choose a mesh.
+) -> MeshChoice | None:
+    """Checks the arguments of `Backbone.from_preset` that choose a mesh; returns None if there is none.
 
     Raises:
         ArgumentError: an argument has a wrong type or value.
         MeshError: the mesh is none of the runtime's, or the use of an axis is not known.
     """
+    if mesh is None:
+        _refuse_without_mesh(layout=layout, parallel=parallel, on_uneven=None if on_uneven == "error" else on_uneven)
+        return None
     sizes = runtime.mesh_sizes(mesh)
     if sizes is None:
         kind = type(mesh)
@@ -109,6 +112,13 @@ def chosen_mesh(
         if not rules or len(rules) != len(given):
             raise ArgumentError(_FUNCTION, "layout", layout, f"None, {AUTO!r} or a sequence of LayoutRule")
     return MeshChoice(runtime, mesh, mesh_axes(sizes, parallel), rules, layout == AUTO, on_uneven == "replicate")
+
+
+def _refuse_without_mesh(**arguments: object) -> None:
+    """Raises ArgumentError for an argument that has a value, and would have no effect."""
+    for name, value in arguments.items():
+        if value is not None:
+            raise ArgumentError(_FUNCTION, name, value, "a mesh with it: pass mesh=")
 
 
 def declared_layout(backbone_class: type) -> tuple[LayoutRule, ...]:
