@@ -42,7 +42,7 @@ def assign_weights(
             give_value(variable, runtime.tensor(array, dtype))
 
 
-def assign_seeds(runtime: Runtime, model: Any, division: Division | None = None) -> None:
+def assign_seeds(runtime: Runtime, model: Any) -> None:
     """Gives seed generators their initial state: a seed and a counter of 0.
 
     On jax, Keras's own initialiser would compile a conversion, which takes ten times the time and memory of a load.
@@ -54,8 +54,4 @@ def assign_seeds(runtime: Runtime, model: Any, division: Division | None = None)
                 if seed is None:
                     seed = random.randint(1, 10**9)  # as in Keras: `keras.utils.set_random_seed` seeds this module
                 dtype = str(generator.state.dtype)
-                state = np.array([seed, 0], dtype)
-                if division is None:
-                    give_value(generator.state, runtime.tensor(state, dtype))
-                else:
-                    give_divided(generator.state, division.whole(state, dtype))
+                give_value(generator.state, runtime.tensor(np.array([seed, 0], dtype), dtype))
