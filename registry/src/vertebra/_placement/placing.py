@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -138,9 +137,3 @@ def _uneven(name: str, problem: str, axis: MeshAxis, layout: Layout) -> str:
         return problem
     remedy = f'Pass on_uneven="replicate" to have the weight on all devices, or another size of the axis {axis.name!r}'
     raise LayoutError(layout.backbone, f"{name}, {problem}", remedy)
-
-
-def part_bytes(placement: Placement, sizes: Mapping[str, int]) -> int:
-    """Returns the bytes that one device holds, from the size of a number of each weight in bytes."""
-    shares = {name: weight.share(placement.sizes) for name, weight in placement.weights.items()}
-    return sum(sizes[name] * math.prod(share) for name, share in shares.items())
