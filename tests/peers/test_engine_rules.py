@@ -7,6 +7,8 @@ import safetensors.numpy
 
 from vertebra._lora.engines.check import check_adapter
 
+pytestmark = pytest.mark.keras
+
 GEMMA = {"model_type": "gemma", "vocab_size": 61, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
 GEMMA |= {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 4, "max_position_embeddings": 12}
 INPUTS = {"token_ids": [[1, 2, 3]], "padding_mask": [[1, 1, 1]]}
@@ -64,6 +66,7 @@ CHANGED = {
 
 
 @pytest.mark.parametrize("settings", USED.values(), ids=USED)
+@pytest.mark.keras(once=True)
 def test_all_tensors_of_an_adapter_as_peft_writes_it_are_used(settings, adapter, base, transformers_peer):
     folder = adapter(settings)
     facts = check_adapter(folder, "peft", str(base))
@@ -72,6 +75,7 @@ def test_all_tensors_of_an_adapter_as_peft_writes_it_are_used(settings, adapter,
 
 
 @pytest.mark.parametrize(("settings", "changes", "tensors"), CHANGED.values(), ids=CHANGED)
+@pytest.mark.keras(once=True)
 def test_the_tensors_that_peft_leaves_out_are_named(settings, changes, tensors, adapter, base, transformers_peer):
     folder = adapter(settings, changes, tensors)
     facts = check_adapter(folder, "peft")
@@ -80,6 +84,7 @@ def test_the_tensors_that_peft_leaves_out_are_named(settings, changes, tensors, 
     assert {name.removesuffix(".weight") for name in facts["unused_tensors"]} == names != set()
 
 
+@pytest.mark.keras(once=True)
 def test_another_rank_is_refused(adapter, base, transformers_peer):
     folder = adapter({}, {"r": 3})
     assert check_adapter(folder, "peft")["refused"]
